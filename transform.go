@@ -1,0 +1,40 @@
+package sidehook
+
+import (
+	"context"
+	"errors"
+)
+
+// Transformers runs transformers: plugin processes that rewrite a delivery before it is signed.
+type Transformers interface {
+	// Installed reports whether a transformer of that name can be run.
+	Installed(name string) bool
+	// Transform asks the named transformer about one event on its way to one webhook. An error that is
+	// ErrTransformerUnavailable is trouble of the transformer (crashed, hung, still starting, not installed): the
+	// delivery waits and no attempt is counted. A *TransformFailure is its refusal of this event: a failed attempt.
+	Transform(ctx context.Context, name string, e *Event, w *Webhook) (*Transformed, error)
+}
+
+// Transformed is a transformer's answer.
+type Transformed struct {
+	// Drop: do not deliver to this webhook; DropReason says why.
+	Drop       bool
+	DropReason string
+	// Event to format instead: a changed copy, never the shared original.
+	Event *Event
+	// Headers to add to the request, already validated.
+	Headers []Header
+}
+
+// ErrTransformerUnavailable: the transformer could not be asked.
+var ErrTransformerUnavailable = errors.New("transformer is unavailable")
+
+// TransformFailure is a transformer's refusal of an event.
+type TransformFailure struct {
+	Transformer string
+	Reason      string
+}
+
+func (e *TransformFailure) Error() string {
+	return "transformer " + e.Transformer + " failed: " + e.Reason
+}

@@ -1,0 +1,278 @@
+package xds
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sidehook/sidehook"
+	configv1 "github.com/sidehook/sidehook/api/config/v1"
+)
+
+// Resource is one validated piece of configuration with its name. Exactly one of the pointers is set.
+type Resource struct {
+	Name    string
+	TypeURL string
+
+	Webhook     *sidehook.Webhook
+	Secret      *sidehook.Secret
+	EventType   *sidehook.EventType
+	Transformer *Transformer
+	AppPolicy   *AppPolicy
+}
+
+// Transformer says that webhooks of an app may name a transformer.
+type Transformer struct {
+	App         string
+	Name        string
+	Description string
+}
+
+// AppPolicy is what an app may do.
+type AppPolicy struct {
+	App         string
+	DisplayName string
+	HTTPSOnly   bool
+}
+
+// MaxResourceBytes bounds one serialized resource.
+const MaxResourceBytes = 256 << 10
+
+// Parse reads and validates a resource as it comes over the wire: typeURL must be one of Types, and name must be the
+// one that the fields give. Errors name the field; they never contain key material.
+func Parse(name string, body *anypb.Any) (*Resource, error) {
+	if len(body.GetValue()) > MaxResourceBytes {
+		return nil, fmt.Errorf("resource of %d bytes: limit is %d: %w", len(body.GetValue()), MaxResourceBytes,
+			sidehook.ErrTooLarge)
+	}
+	r := &Resource{Name: name, TypeURL: body.GetTypeUrl()}
+	var want string
+	var err error
+	switch r.TypeURL {
+	case WebhookType:
+		r.Webhook, want, err = decode(body, WebhookFromProto, func(w *sidehook.Webhook) string { return WebhookName(w.Key()) })
+	case SecretType:
+		r.Secret, want, err = decode(body, SecretFromProto, func(s *sidehook.Secret) string {
+			return SecretName(s.App, s.Webhook, s.ID)
+		})
+	case EventTypeType:
+		r.EventType, want, err = decode(body, eventTypeFromProto, func(t *sidehook.EventType) string {
+			return EventTypeName(t.App, t.Type)
+		})
+	case TransformerType:
+		r.Transformer, want, err = decode(body, transformerFromProto, func(t *Transformer) string {
+			return TransformerName(t.App, t.Name)
+		})
+	case AppPolicyType:
+		r.AppPolicy, want, err = decode(body, appPolicyFromProto, func(p *AppPolicy) string { return AppPolicyName(p.App) })
+	default:
+		return nil, fmt.Errorf("unknown resource type %.100q", r.TypeURL)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if name != want {
+		return nil, fmt.Errorf("name is %.200q but its fields say %q", name, want)
+	}
+	return r, nil
+}
+
+func decode[M any, P interface {
+	*M
+	proto.Message
+}, T any](body *anypb.Any, convert func(P) (*T, error), name func(*T) string) (*T, string, error) {
+	m := P(new(M))
+	if err := proto.Unmarshal(body.GetValue(), m); err != nil {
+		return nil, "", errors.New("is not a valid protobuf encoding of its type")
+	}
+	t, err := convert(m)
+	if err != nil {
+		return nil, "", err
+	}
+	return t, name(t), nil
+}
+
+// Proto returns the resource as it goes over the wire.
+func (r *Resource) Proto() proto.Message {
+	switch {
+	case r.Webhook != nil:
+		return WebhookToProto(r.Webhook)
+	case r.Secret != nil:
+		return SecretToProto(r.Secret)
+	case r.EventType != nil:
+		return &configv1.EventType{
+			App: r.EventType.App, Type: r.EventType.Type, Product: r.EventType.Product,
+			Description: r.EventType.Description, Sample: r.EventType.Sample,
+		}
+	case r.Transformer != nil:
+		return &configv1.Transformer{
+			App: r.Transformer.App, Name: r.Transformer.Name, Description: r.Transformer.Description,
+		}
+	default:
+		return &configv1.AppPolicy{
+			App: r.AppPolicy.App, DisplayName: r.AppPolicy.DisplayName, HttpsOnly: r.AppPolicy.HTTPSOnly,
+		}
+	}
+}
+
+// OfWebhook, OfSecret and OfAppPolicy wrap a value as a named resource.
+func OfWebhook(w *sidehook.Webhook) *Resource {
+	return &Resource{Name: WebhookName(w.Key()), TypeURL: WebhookType, Webhook: w}
+}
+
+// OfSecret wraps a secret.
+func OfSecret(s *sidehook.Secret) *Resource {
+	return &Resource{Name: SecretName(s.App, s.Webhook, s.ID), TypeURL: SecretType, Secret: s}
+}
+
+// OfAppPolicy wraps a policy.
+func OfAppPolicy(p *AppPolicy) *Resource {
+	return &Resource{Name: AppPolicyName(p.App), TypeURL: AppPolicyType, AppPolicy: p}
+}
+
+// WebhookFromProto converts, fills defaults and validates.
+func WebhookFromProto(m *configv1.Webhook) (*sidehook.Webhook, error) {
+	w := &sidehook.Webhook{
+		App: m.GetApp(), ID: m.GetId(), Name: m.GetName(), URL: m.GetUrl(), Events: m.GetEvents(),
+		AutomaticRetry: m.GetAutomaticRetry(), Format: m.GetFormat(), Transformer: m.GetTransformer(),
+		DisabledReason: m.GetDisabledReason(),
+		CreatedAt:      timeFromProto(m.GetCreatedAt()), UpdatedAt: timeFromProto(m.GetUpdatedAt()),
+	}
+	for _, h := range m.GetHeaders() {
+		w.Headers = append(w.Headers, sidehook.Header{Key: h.GetKey(), Value: h.GetValue()})
+	}
+	switch m.GetStatus() {
+	case configv1.WebhookStatus_WEBHOOK_STATUS_UNSPECIFIED, configv1.WebhookStatus_WEBHOOK_STATUS_ENABLED:
+		w.Status = sidehook.WebhookEnabled
+	case configv1.WebhookStatus_WEBHOOK_STATUS_DISABLED:
+		w.Status = sidehook.WebhookDisabled
+	default:
+		return nil, sidehook.Fieldf("status", "is unknown")
+	}
+	if t := m.GetTimeout(); t != nil {
+		if w.Timeout = t.AsDuration(); w.Timeout == 0 || t.CheckValid() != nil {
+			return nil, sidehook.Fieldf("timeout", "must be %s to %s", sidehook.MinTimeout, sidehook.MaxTimeout)
+		}
+	}
+	if m.GetRetryPolicy() != nil {
+		w.RetrySchedule = []time.Duration{}
+		for i, d := range m.GetRetryPolicy().GetSchedule() {
+			if d.CheckValid() != nil {
+				return nil, sidehook.Fieldf(fmt.Sprintf("retry_policy.schedule[%d]", i), "is not a valid duration")
+			}
+			w.RetrySchedule = append(w.RetrySchedule, d.AsDuration())
+		}
+		if len(w.RetrySchedule) == 0 {
+			w.RetrySchedule = nil
+		}
+	}
+	w.Normalize()
+	if err := w.Validate(); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// WebhookToProto converts.
+func WebhookToProto(w *sidehook.Webhook) *configv1.Webhook {
+	m := &configv1.Webhook{
+		App: w.App, Id: w.ID, Name: w.Name, Url: w.URL, Events: w.Events, AutomaticRetry: w.AutomaticRetry,
+		Format: w.Format, Transformer: w.Transformer, DisabledReason: w.DisabledReason,
+		Status:    configv1.WebhookStatus_WEBHOOK_STATUS_ENABLED,
+		CreatedAt: timeToProto(w.CreatedAt), UpdatedAt: timeToProto(w.UpdatedAt),
+	}
+	if w.Status == sidehook.WebhookDisabled {
+		m.Status = configv1.WebhookStatus_WEBHOOK_STATUS_DISABLED
+	}
+	for _, h := range w.Headers {
+		m.Headers = append(m.Headers, &configv1.Header{Key: h.Key, Value: h.Value})
+	}
+	if w.Timeout != 0 {
+		m.Timeout = durationpb.New(w.Timeout)
+	}
+	if w.RetrySchedule != nil {
+		m.RetryPolicy = &configv1.RetryPolicy{}
+		for _, d := range w.RetrySchedule {
+			m.RetryPolicy.Schedule = append(m.RetryPolicy.Schedule, durationpb.New(d))
+		}
+	}
+	return m
+}
+
+// SecretFromProto converts and validates.
+func SecretFromProto(m *configv1.Secret) (*sidehook.Secret, error) {
+	key, err := sidehook.KeyFromBytes(m.GetKey())
+	if err != nil {
+		return nil, err
+	}
+	s := &sidehook.Secret{
+		App: m.GetApp(), Webhook: m.GetWebhook(), ID: m.GetId(), Key: key,
+		NotBefore: timeFromProto(m.GetNotBefore()), NotAfter: timeFromProto(m.GetNotAfter()),
+	}
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// SecretToProto converts.
+func SecretToProto(s *sidehook.Secret) *configv1.Secret {
+	return &configv1.Secret{
+		App: s.App, Webhook: s.Webhook, Id: s.ID, Key: s.Key.Bytes(),
+		NotBefore: timeToProto(s.NotBefore), NotAfter: timeToProto(s.NotAfter),
+	}
+}
+
+func eventTypeFromProto(m *configv1.EventType) (*sidehook.EventType, error) {
+	switch {
+	case !sidehook.ValidName(m.GetApp()):
+		return nil, sidehook.Fieldf("app", "must be 1 to %d of A-Z a-z 0-9 _ -", sidehook.MaxNameLen)
+	case !sidehook.ValidEventType(m.GetType()):
+		return nil, sidehook.Fieldf("type", "is not an event type")
+	case len(m.GetSample()) > sidehook.MaxSampleLen:
+		return nil, sidehook.Fieldf("sample", "must be at most %d bytes", sidehook.MaxSampleLen)
+	case len(m.GetSample()) > 0 && !json.Valid(m.GetSample()):
+		return nil, sidehook.Fieldf("sample", "is not valid JSON")
+	}
+	return &sidehook.EventType{
+		App: m.GetApp(), Type: m.GetType(), Product: m.GetProduct(), Description: m.GetDescription(),
+		Sample: m.GetSample(),
+	}, nil
+}
+
+func transformerFromProto(m *configv1.Transformer) (*Transformer, error) {
+	if !sidehook.ValidName(m.GetApp()) {
+		return nil, sidehook.Fieldf("app", "must be 1 to %d of A-Z a-z 0-9 _ -", sidehook.MaxNameLen)
+	}
+	if !sidehook.ValidName(m.GetName()) {
+		return nil, sidehook.Fieldf("name", "must be 1 to %d of A-Z a-z 0-9 _ -", sidehook.MaxNameLen)
+	}
+	return &Transformer{App: m.GetApp(), Name: m.GetName(), Description: m.GetDescription()}, nil
+}
+
+func appPolicyFromProto(m *configv1.AppPolicy) (*AppPolicy, error) {
+	if !sidehook.ValidName(m.GetApp()) {
+		return nil, sidehook.Fieldf("app", "must be 1 to %d of A-Z a-z 0-9 _ -", sidehook.MaxNameLen)
+	}
+	return &AppPolicy{App: m.GetApp(), DisplayName: m.GetDisplayName(), HTTPSOnly: m.GetHttpsOnly()}, nil
+}
+
+func timeFromProto(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+func timeToProto(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
