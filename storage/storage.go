@@ -82,6 +82,8 @@ type Batch struct {
 	// OnCommit, when set, is called once the batch is durable, before Done, by the goroutine that commits, in commit
 	// order. It must be quick and must not call the store.
 	OnCommit func(*Batch)
+	// OnFail, when set, is called instead of OnCommit, in the same way, when the batch could not be stored.
+	OnFail func(*Batch)
 
 	done chan struct{}
 	err  error
@@ -135,11 +137,16 @@ func (b *Batch) Wait(ctx context.Context) error {
 	}
 }
 
-// Finish is for implementations: it sets Err, calls OnCommit when err is nil, and closes Done.
+// Finish is for implementations, which call it exactly once for each batch that Append took: it sets Err, calls
+// OnCommit or OnFail, and closes Done.
 func (b *Batch) Finish(err error) {
 	b.err = err
-	if err == nil && b.OnCommit != nil {
-		b.OnCommit(b)
+	call := b.OnCommit
+	if err != nil {
+		call = b.OnFail
+	}
+	if call != nil {
+		call(b)
 	}
 	close(b.done)
 }
