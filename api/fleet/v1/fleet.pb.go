@@ -197,8 +197,11 @@ type Report struct {
 	Delivered      uint64 `protobuf:"varint,7,opt,name=delivered,proto3" json:"delivered,omitempty"`
 	Dead           uint64 `protobuf:"varint,8,opt,name=dead,proto3" json:"dead,omitempty"`
 	FailedAttempts uint64 `protobuf:"varint,9,opt,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Webhooks whose endpoint answered 410 Gone since the configuration that the sidecar applies, at most 100. The
+	// control plane disables them.
+	Gone          []*GoneWebhook `protobuf:"bytes,10,rep,name=gone,proto3" json:"gone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Report) Reset() {
@@ -294,6 +297,75 @@ func (x *Report) GetFailedAttempts() uint64 {
 	return 0
 }
 
+func (x *Report) GetGone() []*GoneWebhook {
+	if x != nil {
+		return x.Gone
+	}
+	return nil
+}
+
+// GoneWebhook is a webhook whose endpoint does not exist any more.
+type GoneWebhook struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	App     string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Webhook string                 `protobuf:"bytes,2,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	// When the endpoint said so.
+	At            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GoneWebhook) Reset() {
+	*x = GoneWebhook{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GoneWebhook) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GoneWebhook) ProtoMessage() {}
+
+func (x *GoneWebhook) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GoneWebhook.ProtoReflect.Descriptor instead.
+func (*GoneWebhook) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *GoneWebhook) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *GoneWebhook) GetWebhook() string {
+	if x != nil {
+		return x.Webhook
+	}
+	return ""
+}
+
+func (x *GoneWebhook) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
 // Rejection is a resource that the sidecar refused.
 type Rejection struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -305,7 +377,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[3]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -317,7 +389,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[3]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -330,7 +402,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{3}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Rejection) GetResource() string {
@@ -359,7 +431,7 @@ type ConnectResponse struct {
 
 func (x *ConnectResponse) Reset() {
 	*x = ConnectResponse{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[4]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -371,7 +443,7 @@ func (x *ConnectResponse) String() string {
 func (*ConnectResponse) ProtoMessage() {}
 
 func (x *ConnectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[4]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -384,7 +456,7 @@ func (x *ConnectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectResponse.ProtoReflect.Descriptor instead.
 func (*ConnectResponse) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{4}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ConnectResponse) GetPayload() isConnectResponse_Payload {
@@ -424,7 +496,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[5]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +508,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[5]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +521,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{5}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Welcome) GetApps() []string {
@@ -474,7 +546,7 @@ const file_fleet_v1_fleet_proto_rawDesc = "" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x129\n" +
 	"\n" +
-	"started_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"\xcc\x02\n" +
+	"started_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"\x80\x03\n" +
 	"\x06Report\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12\x14\n" +
 	"\x05stale\x18\x02 \x01(\bR\x05stale\x12)\n" +
@@ -487,7 +559,13 @@ const file_fleet_v1_fleet_proto_rawDesc = "" +
 	"oldest_age\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\toldestAge\x12\x1c\n" +
 	"\tdelivered\x18\a \x01(\x04R\tdelivered\x12\x12\n" +
 	"\x04dead\x18\b \x01(\x04R\x04dead\x12'\n" +
-	"\x0ffailed_attempts\x18\t \x01(\x04R\x0efailedAttempts\"?\n" +
+	"\x0ffailed_attempts\x18\t \x01(\x04R\x0efailedAttempts\x122\n" +
+	"\x04gone\x18\n" +
+	" \x03(\v2\x1e.sidehook.fleet.v1.GoneWebhookR\x04gone\"e\n" +
+	"\vGoneWebhook\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
+	"\awebhook\x18\x02 \x01(\tR\awebhook\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"?\n" +
 	"\tRejection\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"T\n" +
@@ -511,31 +589,34 @@ func file_fleet_v1_fleet_proto_rawDescGZIP() []byte {
 	return file_fleet_v1_fleet_proto_rawDescData
 }
 
-var file_fleet_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_fleet_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_fleet_v1_fleet_proto_goTypes = []any{
 	(*ConnectRequest)(nil),        // 0: sidehook.fleet.v1.ConnectRequest
 	(*Hello)(nil),                 // 1: sidehook.fleet.v1.Hello
 	(*Report)(nil),                // 2: sidehook.fleet.v1.Report
-	(*Rejection)(nil),             // 3: sidehook.fleet.v1.Rejection
-	(*ConnectResponse)(nil),       // 4: sidehook.fleet.v1.ConnectResponse
-	(*Welcome)(nil),               // 5: sidehook.fleet.v1.Welcome
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
+	(*GoneWebhook)(nil),           // 3: sidehook.fleet.v1.GoneWebhook
+	(*Rejection)(nil),             // 4: sidehook.fleet.v1.Rejection
+	(*ConnectResponse)(nil),       // 5: sidehook.fleet.v1.ConnectResponse
+	(*Welcome)(nil),               // 6: sidehook.fleet.v1.Welcome
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
 }
 var file_fleet_v1_fleet_proto_depIdxs = []int32{
 	1, // 0: sidehook.fleet.v1.ConnectRequest.hello:type_name -> sidehook.fleet.v1.Hello
 	2, // 1: sidehook.fleet.v1.ConnectRequest.report:type_name -> sidehook.fleet.v1.Report
-	6, // 2: sidehook.fleet.v1.Hello.started_at:type_name -> google.protobuf.Timestamp
-	3, // 3: sidehook.fleet.v1.Report.rejections:type_name -> sidehook.fleet.v1.Rejection
-	7, // 4: sidehook.fleet.v1.Report.oldest_age:type_name -> google.protobuf.Duration
-	5, // 5: sidehook.fleet.v1.ConnectResponse.welcome:type_name -> sidehook.fleet.v1.Welcome
-	0, // 6: sidehook.fleet.v1.FleetService.Connect:input_type -> sidehook.fleet.v1.ConnectRequest
-	4, // 7: sidehook.fleet.v1.FleetService.Connect:output_type -> sidehook.fleet.v1.ConnectResponse
-	7, // [7:8] is the sub-list for method output_type
-	6, // [6:7] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	7, // 2: sidehook.fleet.v1.Hello.started_at:type_name -> google.protobuf.Timestamp
+	4, // 3: sidehook.fleet.v1.Report.rejections:type_name -> sidehook.fleet.v1.Rejection
+	8, // 4: sidehook.fleet.v1.Report.oldest_age:type_name -> google.protobuf.Duration
+	3, // 5: sidehook.fleet.v1.Report.gone:type_name -> sidehook.fleet.v1.GoneWebhook
+	7, // 6: sidehook.fleet.v1.GoneWebhook.at:type_name -> google.protobuf.Timestamp
+	6, // 7: sidehook.fleet.v1.ConnectResponse.welcome:type_name -> sidehook.fleet.v1.Welcome
+	0, // 8: sidehook.fleet.v1.FleetService.Connect:input_type -> sidehook.fleet.v1.ConnectRequest
+	5, // 9: sidehook.fleet.v1.FleetService.Connect:output_type -> sidehook.fleet.v1.ConnectResponse
+	9, // [9:10] is the sub-list for method output_type
+	8, // [8:9] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_fleet_v1_fleet_proto_init() }
@@ -547,7 +628,7 @@ func file_fleet_v1_fleet_proto_init() {
 		(*ConnectRequest_Hello)(nil),
 		(*ConnectRequest_Report)(nil),
 	}
-	file_fleet_v1_fleet_proto_msgTypes[4].OneofWrappers = []any{
+	file_fleet_v1_fleet_proto_msgTypes[5].OneofWrappers = []any{
 		(*ConnectResponse_Welcome)(nil),
 	}
 	type x struct{}
@@ -556,7 +637,7 @@ func file_fleet_v1_fleet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fleet_v1_fleet_proto_rawDesc), len(file_fleet_v1_fleet_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
