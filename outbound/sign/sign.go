@@ -1,0 +1,114 @@
+// Package sign computes the signatures of requests: the symmetric scheme of Standard Webhooks (v1, HMAC-SHA256). It
+// knows nothing of HTTP; the caller puts the values into headers.
+package sign
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"hash"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/sidehook/sidehook"
+)
+
+// The headers of Standard Webhooks.
+const (
+	HeaderID        = "webhook-id"
+	HeaderTimestamp = "webhook-timestamp"
+	HeaderSignature = "webhook-signature"
+)
+
+// ErrNoSecret: none of the secrets is live, so that nothing can be signed.
+var ErrNoSecret = errors.New("no live secret: none was given, or all are expired or not yet valid")
+
+// versionV1 starts a signature of the symmetric scheme.
+const versionV1 = "v1,"
+
+// V1 appends to dst one signature of Standard Webhooks, v1,<base64 of HMAC-SHA256(key, id.ts.body)>, and returns the
+// extended slice. ts is in seconds since 1970 and must be the value sent as webhook-timestamp; body must be the exact
+// bytes sent. It allocates only when dst has no room.
+func V1(dst, key []byte, id string, ts int64, body []byte) []byte {
+	m := macs.Get().(*mac)
+	dst = m.appendV1(dst, key, id, ts, body)
+	macs.Put(m)
+	return dst
+}
+
+// Standard appends to dst the value of webhook-signature at now: one signature for each live secret, in the order
+// given and separated by spaces, so that a receiver that knows any of them can verify while one rotates. The timestamp
+// signed is now.Unix(). With no live secret it returns dst as it was and ErrNoSecret.
+func Standard(dst []byte, secrets []sidehook.Secret, id string, now time.Time, body []byte) ([]byte, error) {
+	start, ts := len(dst), now.Unix()
+	m := macs.Get().(*mac)
+	defer macs.Put(m)
+	for i := range secrets {
+		if !secrets[i].Live(now) {
+			continue
+		}
+		if len(dst) > start {
+			dst = append(dst, ' ')
+		}
+		dst = m.appendV1(dst, secrets[i].Key.Bytes(), id, ts, body)
+	}
+	if len(dst) == start {
+		return dst, ErrNoSecret
+	}
+	return dst, nil
+}
+
+// mac is HMAC-SHA256 (RFC 2104) whose parts are reused from key to key. crypto/hmac has no way to change the key, so
+// it would cost half a dozen allocations per signature, or a cached state per secret.
+type mac struct {
+	hash  hash.Hash
+	block [sha256.BlockSize]byte
+	sum   [sha256.Size]byte
+	head  []byte // id.ts. , kept for its capacity
+}
+
+var macs = sync.Pool{New: func() any { return &mac{hash: sha256.New()} }}
+
+func (m *mac) appendV1(dst, key []byte, id string, ts int64, body []byte) []byte {
+	m.head = append(m.head[:0], id...)
+	m.head = append(m.head, '.')
+	m.head = strconv.AppendInt(m.head, ts, 10)
+	m.head = append(m.head, '.')
+
+	m.setKey(key)
+	m.pad(0x36)
+	m.hash.Reset()
+	m.hash.Write(m.block[:])
+	m.hash.Write(m.head)
+	m.hash.Write(body)
+	inner := m.hash.Sum(m.sum[:0])
+
+	m.pad(0x36 ^ 0x5c) // from the inner pad to the outer one
+	m.hash.Reset()
+	m.hash.Write(m.block[:])
+	m.hash.Write(inner)
+	outer := m.hash.Sum(m.sum[:0])
+
+	clear(m.block[:]) // a pooled value must not keep key material
+	m.hash.Reset()
+	return base64.StdEncoding.AppendEncode(append(dst, versionV1...), outer)
+}
+
+// setKey puts key, hashed when longer than a block, into the zeroed block.
+func (m *mac) setKey(key []byte) {
+	clear(m.block[:])
+	if len(key) <= len(m.block) {
+		copy(m.block[:], key)
+		return
+	}
+	m.hash.Reset()
+	m.hash.Write(key)
+	m.hash.Sum(m.block[:0])
+}
+
+func (m *mac) pad(b byte) {
+	for i := range m.block {
+		m.block[i] ^= b
+	}
+}
