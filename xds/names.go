@@ -25,7 +25,9 @@ var Types = []string{AppPolicyType, TransformerType, SecretType, EventTypeType, 
 func WebhookName(k sidehook.WebhookKey) string { return "apps/" + k.App + "/webhooks/" + k.ID }
 
 // SecretName returns apps/{app}/secrets/{webhook}.{id}.
-func SecretName(app, webhook, id string) string { return "apps/" + app + "/secrets/" + webhook + "." + id }
+func SecretName(app, webhook, id string) string {
+	return "apps/" + app + "/secrets/" + webhook + "." + id
+}
 
 // EventTypeName returns apps/{app}/event-types/{type}.
 func EventTypeName(app, typ string) string { return "apps/" + app + "/event-types/" + typ }
@@ -41,4 +43,20 @@ func AppOfName(name string) (string, bool) {
 	rest, ok := strings.CutPrefix(name, "apps/")
 	app, _, more := strings.Cut(rest, "/")
 	return app, ok && more && sidehook.ValidName(app)
+}
+
+// App returns the app that the resource belongs to.
+func (r *Resource) App() string {
+	switch {
+	case r.Webhook != nil:
+		return r.Webhook.App
+	case r.Secret != nil:
+		return r.Secret.App
+	case r.EventType != nil:
+		return r.EventType.App
+	case r.Transformer != nil:
+		return r.Transformer.App
+	default:
+		return r.AppPolicy.App
+	}
 }

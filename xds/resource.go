@@ -15,7 +15,8 @@ import (
 	configv1 "github.com/sidehook/sidehook/api/config/v1"
 )
 
-// Resource is one validated piece of configuration with its name. Exactly one of the pointers is set.
+// Resource is one validated piece of configuration with its name. Exactly one of the pointers is set. Make it by Parse
+// or one of the Of functions, and change nothing afterwards: it carries its wire form, and many goroutines share it.
 type Resource struct {
 	Name    string
 	TypeURL string
@@ -25,6 +26,11 @@ type Resource struct {
 	EventType   *sidehook.EventType
 	Transformer *Transformer
 	AppPolicy   *AppPolicy
+
+	// wire is the serialized form: what Parse was given (so that fields of a newer version survive), else what the Of
+	// functions marshalled. sum is the digest of name and wire. Both are empty in a literal.
+	wire []byte
+	sum  digest
 }
 
 // Transformer says that webhooks of an app may name a transformer.
@@ -80,6 +86,8 @@ func Parse(name string, body *anypb.Any) (*Resource, error) {
 	if name != want {
 		return nil, fmt.Errorf("name is %.200q but its fields say %q", name, want)
 	}
+	r.wire = body.GetValue()
+	r.sum = digestOf(name, r.wire)
 	return r, nil
 }
 
@@ -121,19 +129,29 @@ func (r *Resource) Proto() proto.Message {
 	}
 }
 
-// OfWebhook, OfSecret and OfAppPolicy wrap a value as a named resource.
+// OfWebhook wraps a webhook as a named resource.
 func OfWebhook(w *sidehook.Webhook) *Resource {
-	return &Resource{Name: WebhookName(w.Key()), TypeURL: WebhookType, Webhook: w}
+	return withWire(&Resource{Name: WebhookName(w.Key()), TypeURL: WebhookType, Webhook: w})
 }
 
 // OfSecret wraps a secret.
 func OfSecret(s *sidehook.Secret) *Resource {
-	return &Resource{Name: SecretName(s.App, s.Webhook, s.ID), TypeURL: SecretType, Secret: s}
+	return withWire(&Resource{Name: SecretName(s.App, s.Webhook, s.ID), TypeURL: SecretType, Secret: s})
+}
+
+// OfEventType wraps an entry of an app's catalogue.
+func OfEventType(t *sidehook.EventType) *Resource {
+	return withWire(&Resource{Name: EventTypeName(t.App, t.Type), TypeURL: EventTypeType, EventType: t})
+}
+
+// OfTransformer wraps a transformer.
+func OfTransformer(t *Transformer) *Resource {
+	return withWire(&Resource{Name: TransformerName(t.App, t.Name), TypeURL: TransformerType, Transformer: t})
 }
 
 // OfAppPolicy wraps a policy.
 func OfAppPolicy(p *AppPolicy) *Resource {
-	return &Resource{Name: AppPolicyName(p.App), TypeURL: AppPolicyType, AppPolicy: p}
+	return withWire(&Resource{Name: AppPolicyName(p.App), TypeURL: AppPolicyType, AppPolicy: p})
 }
 
 // WebhookFromProto converts, fills defaults and validates.
@@ -142,7 +160,13 @@ func WebhookFromProto(m *configv1.Webhook) (*sidehook.Webhook, error) {
 		App: m.GetApp(), ID: m.GetId(), Name: m.GetName(), URL: m.GetUrl(), Events: m.GetEvents(),
 		AutomaticRetry: m.GetAutomaticRetry(), Format: m.GetFormat(), Transformer: m.GetTransformer(),
 		DisabledReason: m.GetDisabledReason(),
-		CreatedAt:      timeFromProto(m.GetCreatedAt()), UpdatedAt: timeFromProto(m.GetUpdatedAt()),
+	}
+	var err error
+	if w.CreatedAt, err = timeFromProto("created_at", m.GetCreatedAt()); err != nil {
+		return nil, err
+	}
+	if w.UpdatedAt, err = timeFromProto("updated_at", m.GetUpdatedAt()); err != nil {
+		return nil, err
 	}
 	for _, h := range m.GetHeaders() {
 		w.Headers = append(w.Headers, sidehook.Header{Key: h.GetKey(), Value: h.GetValue()})
@@ -211,9 +235,12 @@ func SecretFromProto(m *configv1.Secret) (*sidehook.Secret, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sidehook.Secret{
-		App: m.GetApp(), Webhook: m.GetWebhook(), ID: m.GetId(), Key: key,
-		NotBefore: timeFromProto(m.GetNotBefore()), NotAfter: timeFromProto(m.GetNotAfter()),
+	s := &sidehook.Secret{App: m.GetApp(), Webhook: m.GetWebhook(), ID: m.GetId(), Key: key}
+	if s.NotBefore, err = timeFromProto("not_before", m.GetNotBefore()); err != nil {
+		return nil, err
+	}
+	if s.NotAfter, err = timeFromProto("not_after", m.GetNotAfter()); err != nil {
+		return nil, err
 	}
 	if err := s.Validate(); err != nil {
 		return nil, err
@@ -263,11 +290,15 @@ func appPolicyFromProto(m *configv1.AppPolicy) (*AppPolicy, error) {
 	return &AppPolicy{App: m.GetApp(), DisplayName: m.GetDisplayName(), HTTPSOnly: m.GetHttpsOnly()}, nil
 }
 
-func timeFromProto(t *timestamppb.Timestamp) time.Time {
+// timeFromProto gives the zero time for an unset timestamp and an error for one outside the years 1 to 9999.
+func timeFromProto(field string, t *timestamppb.Timestamp) (time.Time, error) {
 	if t == nil {
-		return time.Time{}
+		return time.Time{}, nil
 	}
-	return t.AsTime()
+	if t.CheckValid() != nil {
+		return time.Time{}, sidehook.Fieldf(field, "is not a valid time")
+	}
+	return t.AsTime(), nil
 }
 
 func timeToProto(t time.Time) *timestamppb.Timestamp {

@@ -1,11 +1,7 @@
 package xds
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"sort"
-
-	"google.golang.org/protobuf/proto"
 
 	"github.com/sidehook/sidehook"
 )
@@ -37,68 +33,13 @@ type Webhook struct {
 }
 
 // NewSnapshot builds a snapshot of resources, which must not be changed afterwards. Of two with one name the later
-// counts.
+// counts. Who changes a few of many resources uses a Builder.
 func NewSnapshot(resources []*Resource) *Snapshot {
-	byName := make(map[string]*Resource, len(resources))
+	b := NewBuilder()
 	for _, r := range resources {
-		byName[r.Name] = r
+		b.Put(r)
 	}
-	names := make([]string, 0, len(byName))
-	for name := range byName {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	s := &Snapshot{apps: make(map[string]*App)}
-	hash := sha256.New()
-	webhooks := make(map[sidehook.WebhookKey]*Webhook)
-	for _, name := range names { // "secrets" sort before "webhooks" of an app, so webhooks are joined below
-		r := byName[name]
-		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(r.Proto())
-		if err != nil {
-			panic("xds: a validated resource does not marshal: " + err.Error())
-		}
-		hash.Write([]byte(name))
-		sum := sha256.Sum256(b)
-		hash.Write(sum[:])
-		s.add(r, webhooks)
-	}
-	for _, name := range names {
-		if sec := byName[name].Secret; sec != nil {
-			if w := webhooks[sidehook.WebhookKey{App: sec.App, ID: sec.Webhook}]; w != nil {
-				w.Secrets = append(w.Secrets, *sec)
-			}
-		}
-	}
-	s.Version = hex.EncodeToString(hash.Sum(nil)[:8])
-	return s
-}
-
-func (s *Snapshot) add(r *Resource, webhooks map[sidehook.WebhookKey]*Webhook) {
-	switch {
-	case r.Webhook != nil:
-		w := &Webhook{Webhook: *r.Webhook}
-		webhooks[w.Key()] = w
-		app := s.app(w.App)
-		app.Webhooks = append(app.Webhooks, w)
-	case r.EventType != nil:
-		s.app(r.EventType.App).EventTypes[r.EventType.Type] = r.EventType
-	case r.Transformer != nil:
-		s.app(r.Transformer.App).Transformers[r.Transformer.Name] = r.Transformer
-	case r.AppPolicy != nil:
-		s.app(r.AppPolicy.App).Policy = r.AppPolicy
-	case r.Secret != nil: // joined to its webhook by NewSnapshot; alone it does not make an app served
-	}
-}
-
-func (s *Snapshot) app(id string) *App {
-	app := s.apps[id]
-	if app == nil {
-		app = &App{
-			ID: id, EventTypes: make(map[string]*sidehook.EventType), Transformers: make(map[string]*Transformer),
-		}
-		s.apps[id] = app
-	}
-	return app
+	return b.Build()
 }
 
 // App returns the configuration of an app, nil when the snapshot has none.
