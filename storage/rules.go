@@ -6,9 +6,10 @@ import (
 
 // Options that every implementation takes.
 type Options struct {
-	// DedupeWindow is how long an event id is remembered. Default 1 h; negative: not at all.
+	// DedupeWindow is how long an event id is remembered: at least so long, at most an eighth longer. Default 1 h;
+	// negative: not at all.
 	DedupeWindow time.Duration
-	// DedupeEvents bounds how many ids are remembered. Default 1,000,000 (about 24 MB when full).
+	// DedupeEvents bounds how many ids are remembered; beyond it the oldest eighth is forgotten. Default 1,000,000 (about 24 MB when full).
 	DedupeEvents int
 	// HistoryBytes bounds the events and attempts kept after their deliveries ended. Default 32 MiB.
 	HistoryBytes int64
@@ -48,8 +49,8 @@ func (o Options) WithDefaults() Options {
 const (
 	// MaxBatchEntries is how many entries a Batch may have.
 	MaxBatchEntries = 1000
-	// MaxBatchBytes bounds the sum of EventSize over a Batch.
-	MaxBatchBytes = 1 << 20
+	// MaxBatchBytes bounds the sum of EventSize over a Batch, and so the size of an event.
+	MaxBatchBytes = 768 << 10
 	// MaxBatchDeliveries bounds the deliveries of a Batch.
 	MaxBatchDeliveries = 1 << 16
 	// DefaultLimit and MaxLimit bound a Query's page.

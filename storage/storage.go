@@ -40,15 +40,15 @@ type Store interface {
 	// earliest delivery left in the queue, zero when it is empty; when it is not after now, more can be claimed.
 	Claim(ctx context.Context, key sidehook.WebhookKey, now time.Time, limit int) (claimed []Claimed, next time.Time, err error)
 
-	// Unclaim puts claimed or taken deliveries that were not attempted back into their queues, due at once or as
-	// given. It may be lost in a crash, which has the same effect.
-	// Deliveries keep their attempts and saved request.
+	// Unclaim puts claimed or taken deliveries that were not attempted back into their queues, due as given or as
+	// they were. Claim sees them when it returns. A crash may lose the new due time, never the delivery. Deliveries
+	// keep their attempts and saved request. Ids that are neither claimed nor taken are ignored.
 	Unclaim(ctx context.Context, back []Unclaimed) error
 
 	// Record submits results for a commit soon after (within a few milliseconds) and returns without waiting for it;
 	// it blocks only while too much is uncommitted. A result whose commit fails is tried again until the store closes;
 	// what was never committed is found queued after a restart. Results for deliveries that the store does not know,
-	// or that have ended, are ignored.
+	// or that are neither claimed nor taken, are ignored (but their OnCommit is called).
 	Record(ctx context.Context, results []Result) error
 
 	// Flush waits until everything submitted before it is committed.
@@ -58,11 +58,12 @@ type Store interface {
 	Queues(ctx context.Context) iter.Seq2[QueueHead, error]
 
 	// Requeue queues finished deliveries once more, due at now, as an operator's retry: attempts are counted on, the
-	// saved request is used where it is still there. It returns how many could be: those whose event has left the
-	// history cannot, nor those still pending.
+	// saved request is used where it is still there. Claim sees them when it returns. It returns how many could be:
+	// those that have left the history cannot, nor those still pending, nor those of the HoldQueue.
 	Requeue(ctx context.Context, ids []sidehook.DeliveryID, now time.Time) (int, error)
 
-	// Deliveries lists deliveries from the history and the queues, newest first, by the query. A page.
+	// Deliveries lists deliveries from the history and the queues, newest first, by the query. A page. Deliveries of
+	// the HoldQueue are not listed.
 	Deliveries(ctx context.Context, q Query) (Page, error)
 
 	// Delivery gives one delivery with its attempts, oldest first; sidehook.ErrNotFound when it has left the history.
@@ -178,7 +179,8 @@ type SavedRequest struct {
 type Unclaimed struct {
 	ID      sidehook.DeliveryID
 	Webhook sidehook.WebhookKey
-	// DueAt is when it is due again; zero for at once.
+	// DueAt is when it is due again; zero for its due time from before it was claimed, or when its event was accepted
+	// if it was taken.
 	DueAt time.Time
 }
 
@@ -186,10 +188,10 @@ type Unclaimed struct {
 type Result struct {
 	ID      sidehook.DeliveryID
 	Webhook sidehook.WebhookKey
-	// State after the attempt; Pending queues the delivery again, due at DueAt.
+	// State after the attempt; Pending queues the delivery again, due at DueAt (zero for at once).
 	State sidehook.DeliveryState
 	DueAt time.Time
-	// Attempt is kept in the history; nil for a delivery that ends without one.
+	// Attempt is kept in the history and counted; nil for a delivery that ends or waits without one.
 	Attempt *sidehook.Attempt
 	// Save keeps the request for the next attempts, with State Pending, when it was not saved before.
 	Save *SavedRequest
