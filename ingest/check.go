@@ -1,0 +1,78 @@
+package ingest
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/storage"
+)
+
+// check normalizes and validates a batch as a whole and returns what it weighs in bytes. The error names the field:
+// `events[3].type`, or `type` when single, that is where the publisher did not send a list.
+func (s *Server) check(events []*sidehook.Event, single bool) (size int64, err error) {
+	if len(events) == 0 || len(events) > MaxEvents {
+		return 0, sidehook.Fieldf("events", "must hold 1 to %d events", MaxEvents)
+	}
+	now := s.opts.Now()
+	served := "" // the app last found to be served: most batches have one
+	for i, e := range events {
+		e.Normalize(now)
+		if err := s.checkEvent(e, &served); err != nil {
+			if !single {
+				err = under(i, err)
+			}
+			return 0, err
+		}
+		size += int64(storage.EventSize(e))
+	}
+	if size > storage.MaxBatchBytes {
+		return 0, &fieldError{"events", fmt.Errorf("together they take %d bytes, over the limit of %d of a batch; send smaller batches: %w",
+			size, storage.MaxBatchBytes, sidehook.ErrTooLarge)}
+	}
+	return size, nil
+}
+
+func (s *Server) checkEvent(e *sidehook.Event, served *string) error {
+	if e.App == "" {
+		if e.App = s.opts.DefaultApp; e.App == "" {
+			return sidehook.Fieldf("app", "is required, because this sidecar serves more than one app")
+		}
+	}
+	if err := s.validate(e); err != nil {
+		return err
+	}
+	if e.App != *served {
+		if !s.opts.Acceptor.Serves(e.App) {
+			return &fieldError{"app", fmt.Errorf("%w %q: this sidecar does not serve it", sidehook.ErrUnknownApp, e.App)}
+		}
+		*served = e.App
+	}
+	return nil
+}
+
+// validate is Event.Validate with the one part that costs, whether data is JSON, done by a faster check.
+func (s *Server) validate(e *sidehook.Event) error {
+	data := e.Data
+	e.Data = nil
+	err := e.Validate(s.opts.MaxData)
+	e.Data = data
+	switch {
+	case err != nil:
+		return err
+	case len(data) > s.opts.MaxData:
+		return &fieldError{"data", fmt.Errorf("%d bytes is over the limit of %d: %w", len(data), s.opts.MaxData, sidehook.ErrTooLarge)}
+	case len(data) > 0 && e.IsJSON() && !validJSON(data):
+		return sidehook.Fieldf("data", "is not valid JSON although data_content_type is %q", e.DataContentType)
+	}
+	return nil
+}
+
+// under puts the event's place in its batch before the field of err.
+func under(i int, err error) error {
+	prefix := "events[" + strconv.Itoa(i) + "]"
+	if fe, ok := err.(*fieldError); ok {
+		return &fieldError{prefix + "." + fe.field, fe.err}
+	}
+	return sidehook.Under(prefix, err)
+}
