@@ -1,0 +1,143 @@
+package outbound
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/outbound/format"
+	"github.com/sidehook/sidehook/outbound/match"
+	"github.com/sidehook/sidehook/outbound/send"
+	"github.com/sidehook/sidehook/storage"
+	"github.com/sidehook/sidehook/xds"
+)
+
+// config is a Snapshot compiled for the hot path. It is immutable.
+type config struct {
+	snapshot *xds.Snapshot
+	apps     map[string]*appConfig
+}
+
+// appConfig finds the lanes of the enabled webhooks that want an event.
+type appConfig struct {
+	index *match.Index
+	lanes []*lane // in the order of the index
+}
+
+// route is a webhook compiled for delivering. It is immutable; a lane swaps it when configuration changes.
+type route struct {
+	webhook  *xds.Webhook
+	endpoint *send.Endpoint
+	format   format.Format
+}
+
+// Apply makes a Snapshot the configuration in use. Everything that can fail is done before anything changes: on an
+// error the earlier configuration stays. Lanes, with their counters and what they hold, outlive the change.
+func (e *Engine) Apply(snapshot *xds.Snapshot) error {
+	e.applyMu.Lock()
+	defer e.applyMu.Unlock()
+	routes := make(map[sidehook.WebhookKey]*route)
+	patterns := make(map[string][][]string)
+	for _, w := range snapshot.Webhooks() {
+		r, err := compileRoute(w)
+		if err != nil {
+			return fmt.Errorf("webhook %s: %w", w.Key(), err)
+		}
+		routes[w.Key()] = r
+		if w.Status == sidehook.WebhookEnabled {
+			patterns[w.App] = append(patterns[w.App], w.Events)
+		}
+	}
+	next := &config{snapshot: snapshot, apps: make(map[string]*appConfig)}
+	for _, id := range snapshot.Apps() {
+		app := &appConfig{index: match.Compile(patterns[id])}
+		for _, w := range snapshot.App(id).Webhooks {
+			if w.Status == sidehook.WebhookEnabled {
+				app.lanes = append(app.lanes, e.lane(w.Key()))
+			}
+		}
+		next.apps[id] = app
+	}
+
+	for key, r := range routes {
+		e.lane(key).setRoute(r)
+	}
+	first := e.config.Swap(next) == nil
+	e.retireLanes(snapshot, routes)
+	if first {
+		e.goRun(e.releaseHeld)
+	}
+	return nil
+}
+
+// retireLanes drops what waits for webhooks that were removed. A stale snapshot removes nothing: it is older than what
+// is in the queues may be.
+func (e *Engine) retireLanes(snapshot *xds.Snapshot, routes map[sidehook.WebhookKey]*route) {
+	if snapshot.Stale {
+		return
+	}
+	e.eachLane(func(l *lane) {
+		if routes[l.key] == nil {
+			l.retire()
+		}
+	})
+}
+
+func compileRoute(w *xds.Webhook) (*route, error) {
+	endpoint, err := send.ParseEndpoint(w.URL)
+	if err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+	f, ok := format.Lookup(w.Format)
+	if !ok {
+		return nil, sidehook.Fieldf("format", "%q is not built in", w.Format)
+	}
+	return &route{webhook: w, endpoint: endpoint, format: f}, nil
+}
+
+// releaseHeld matches the events that came in before there was configuration, and appends them again with their
+// deliveries. A crash in between repeats deliveries with the same webhook-id.
+func (e *Engine) releaseHeld() {
+	released := 0
+	for {
+		held, _, err := e.store.Claim(e.work, storage.HoldQueue, e.now(), claimSize)
+		if err != nil {
+			if e.work.Err() == nil {
+				e.log.Error("held events could not be read; they wait for the next start", "err", err)
+			}
+			return
+		}
+		if len(held) == 0 {
+			break
+		}
+		if err := e.releasePage(held); err != nil {
+			if e.work.Err() == nil {
+				e.log.Error("held events could not be released; they wait for the next start", "err", err)
+			}
+			return
+		}
+		released += len(held)
+	}
+	if released > 0 {
+		e.log.Info("released held events", "events", released)
+	}
+}
+
+func (e *Engine) releasePage(held []storage.Claimed) error {
+	events := make([]*sidehook.Event, len(held))
+	for i, h := range held {
+		events[i] = h.Event
+	}
+	receipt, err := e.submit(e.work, events, true)
+	if err != nil {
+		return err
+	}
+	if _, err := receipt.Wait(e.work); err != nil {
+		return err
+	}
+	results := make([]storage.Result, len(held))
+	for i, h := range held {
+		results[i] = storage.Result{ID: h.ID, Webhook: storage.HoldQueue, State: sidehook.Delivered}
+	}
+	return e.store.Record(context.WithoutCancel(e.work), results)
+}

@@ -1,0 +1,439 @@
+package outbound
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/storage"
+)
+
+// Sizes of a lane.
+const (
+	claimSize = 256 // deliveries claimed from the store at once
+	lowWater  = 64  // ring length below which a lane with a due queue claims more
+	// ringPerSlot bounds the deliveries a lane holds in memory, per request it may have in flight: an endpoint in
+	// trouble, which may have few, holds little.
+	ringPerSlot  = 16
+	initialLimit = 8
+	removalGrace = 10 * time.Minute
+)
+
+// job is a delivery in a lane's memory.
+type job struct {
+	id       sidehook.DeliveryID
+	shared   *sharedEvent
+	attempts int
+	saved    *storage.SavedRequest
+}
+
+// lane is one webhook's way out: a bounded ring of deliveries in memory, fed by new events while nothing older is due
+// and by the webhook's durable queue otherwise, and worked off by as many workers as the endpoint bears.
+//
+// Invariants, under mu:
+//   - A delivery is in exactly one place: ring, a worker's hands, or the store's queue.
+//   - slots of Engine.inFlight held by the lane = max(0, active-1), so a lane can always have one request in flight,
+//     however many others hang.
+//   - nextDue is not after the due time of the earliest delivery in the store's queue, or that delivery was submitted
+//     after the Claim in progress (loading) and its due time is in noted: no wake-up is lost. A nextDue that is too
+//     early costs one Claim.
+//   - settle has been called after every change: what can run runs, and what has to wait has a timer.
+type lane struct {
+	e   *Engine
+	key sidehook.WebhookKey
+
+	mu       sync.Mutex
+	route    *route // nil: not in the configuration
+	ring     ring
+	reserved int // promised to deliveries whose commit is under way
+	active   int // workers
+	starting int // of them, those that have not asked for their first delivery yet
+	limit    int // how many workers the endpoint bears: halved by trouble, one more for each success
+	trouble  int // attempts in a row that failed by the endpoint's fault
+
+	nextDue time.Time // earliest known in the store's queue; zero: nothing there
+	noted   time.Time // as nextDue, of what came while loading
+	loading bool
+
+	pausedUntil time.Time // transformer away, no live secret: the lane waits, no attempt is counted
+	pauseReason string
+	pauses      int // in a row, for backoff
+
+	goneAt     time.Time // endpoint answered 410; until the webhook changes
+	retireAt   time.Time // webhook was removed: what it has is dropped from then on; zero: it was not
+	clearing   bool      // spillOrDrop is running
+	stopped    bool
+	timer      *time.Timer
+	timerAt    time.Time
+	lastStatus int
+	lastError  string
+}
+
+func newLane(e *Engine, key sidehook.WebhookKey) *lane {
+	return &lane{e: e, key: key, limit: min(initialLimit, e.opts.PerWebhook)}
+}
+
+// reserve promises a place in the ring to a delivery about to be committed; false: it belongs in the durable queue.
+// Nothing may overtake what is due there.
+func (l *lane) reserve(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.open() || l.isDue(now) || l.ring.len()+l.reserved >= l.ringCap() {
+		return false
+	}
+	if l.e.inMemory.Add(1) > int64(l.e.opts.MaxInMemory) {
+		l.e.inMemory.Add(-1)
+		return false
+	}
+	l.reserved++
+	return true
+}
+
+// unreserve takes a promise back.
+func (l *lane) unreserve() {
+	l.mu.Lock()
+	l.reserved--
+	l.mu.Unlock()
+	l.e.inMemory.Add(-1)
+}
+
+// push puts a delivery where reserve promised a place.
+func (l *lane) push(j *job) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reserved--
+	l.ring.pushBack(j)
+	l.settle()
+}
+
+// noteQueued tells the lane of a delivery in its durable queue, due then (zero: at once).
+func (l *lane) noteQueued(due time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if due.IsZero() {
+		due = l.e.now()
+	}
+	l.nextDue = earliest(l.nextDue, due)
+	if l.loading {
+		l.noted = earliest(l.noted, due)
+	}
+	l.settle()
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// open reports whether the webhook takes attempts at all; mu is held.
+func (l *lane) open() bool {
+	return !l.stopped && l.route != nil && l.retireAt.IsZero() && l.goneAt.IsZero() &&
+		l.route.webhook.Status == sidehook.WebhookEnabled
+}
+
+func (l *lane) isDue(now time.Time) bool { return !l.nextDue.IsZero() && !l.nextDue.After(now) }
+
+func (l *lane) ringCap() int { return l.limit * ringPerSlot }
+
+// settle makes what can run run and arms the timer for what has to wait; mu is held.
+func (l *lane) settle() {
+	if l.stopped {
+		return
+	}
+	now := l.e.now()
+	switch {
+	case now.Before(l.pausedUntil):
+		l.arm(now, l.pausedUntil)
+	case l.open():
+		l.spawn(now)
+		if !l.nextDue.IsZero() && l.nextDue.After(now) {
+			l.arm(now, l.nextDue)
+		}
+	case !l.retireAt.IsZero() && now.Before(l.retireAt):
+		l.arm(now, l.retireAt)
+		l.clear(l.ring.len() > 0)
+	case !l.retireAt.IsZero():
+		l.clear(l.ring.len() > 0 || !l.nextDue.IsZero())
+	default: // disabled, gone or not configured (yet): wait in the store
+		l.clear(l.ring.len() > 0)
+	}
+}
+
+// spawn starts as many workers as there is work for and the limits allow; mu is held.
+func (l *lane) spawn(now time.Time) {
+	want := l.ring.len() - l.starting
+	if l.isDue(now) && !l.loading {
+		want++
+	}
+	for want = min(want, l.limit-l.active); want > 0; want-- {
+		if l.active > 0 && !l.e.acquireSlot() {
+			return
+		}
+		if !l.e.goRun(l.work) {
+			if l.active > 0 {
+				l.e.releaseSlot()
+			}
+			return
+		}
+		l.active++
+		l.starting++
+	}
+}
+
+// arm makes sure that settle is called at t; mu is held.
+func (l *lane) arm(now, t time.Time) {
+	if !l.timerAt.IsZero() && !t.Before(l.timerAt) && l.timerAt.After(now) {
+		return // fires before, and arms again then
+	}
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.timerAt = t
+	l.timer = time.AfterFunc(t.Sub(now), func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.timerAt.Equal(t) {
+			l.timerAt = time.Time{}
+		}
+		l.settle()
+	})
+}
+
+// work is a worker: it delivers until there is nothing to do for it.
+func (l *lane) work() {
+	for first := true; ; first = false {
+		j, r := l.next(first)
+		if j == nil {
+			return
+		}
+		l.e.deliver(l, r, j)
+	}
+}
+
+// next gives a worker its next delivery, claiming from the durable queue when the ring runs low; nil ends the worker.
+func (l *lane) next(first bool) (*job, *route) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if first {
+		l.starting--
+	}
+	for {
+		now := l.e.now()
+		if !l.open() || now.Before(l.pausedUntil) || l.active > l.limit {
+			break
+		}
+		if l.ring.len() < lowWater && l.isDue(now) && !l.loading {
+			l.load(now, min(claimSize, l.ringCap()-l.ring.len()))
+			continue
+		}
+		if j := l.ring.popFront(); j != nil {
+			return j, l.route
+		}
+		break
+	}
+	if l.active > 1 {
+		l.e.releaseSlot()
+	}
+	l.active--
+	l.settle()
+	return nil, nil
+}
+
+// load claims due deliveries from the store; mu is held on entry and return and released meanwhile.
+func (l *lane) load(now time.Time, limit int) {
+	l.loading, l.noted = true, time.Time{}
+	l.mu.Unlock()
+	claimed, next, err := l.e.store.Claim(l.e.work, l.key, now, max(1, limit))
+	l.mu.Lock()
+	l.loading = false
+	if err != nil {
+		if l.e.work.Err() == nil {
+			l.e.log.Error("queued deliveries could not be read; trying again", "webhook", l.key, "err", err)
+		}
+		l.pause(l.e.now(), "the queue could not be read: "+err.Error())
+		return
+	}
+	l.nextDue = earliest(next, l.noted)
+	for i := range claimed {
+		c := &claimed[i]
+		l.ring.pushBack(&job{id: c.ID, shared: &sharedEvent{event: c.Event}, attempts: c.Attempts, saved: c.Saved})
+	}
+	l.e.inMemory.Add(int64(len(claimed)))
+	l.settle()
+}
+
+// pause makes the lane wait, longer each time in a row; mu is held.
+func (l *lane) pause(now time.Time, reason string) {
+	if now.Before(l.pausedUntil) {
+		return // another worker found the same trouble
+	}
+	wait := min(minPause<<min(l.pauses, 10), maxPause)
+	l.pauses++
+	l.pausedUntil, l.pauseReason = now.Add(wait), reason
+	l.settle()
+}
+
+const (
+	minPause = 50 * time.Millisecond
+	maxPause = 5 * time.Second
+)
+
+// putBack returns a delivery that could not be attempted to the head of the ring and pauses the lane.
+func (l *lane) putBack(j *job, reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ring.pushFront(j)
+	l.pause(l.e.now(), reason)
+}
+
+// finished tells the lane how an attempt went, after its result was submitted.
+func (l *lane) finished(a *sidehook.Attempt, outcome verdict) {
+	l.e.inMemory.Add(-1)
+	l.mu.Lock()
+	l.pauses, l.pauseReason = 0, ""
+	l.lastStatus, l.lastError = a.Status, a.Error
+	var spill []*job
+	switch outcome {
+	case healthy:
+		l.trouble = 0
+		if l.limit < l.e.opts.PerWebhook {
+			l.limit++
+		}
+	case troubled:
+		l.trouble++
+		l.limit = max(1, l.limit/2)
+		for l.ring.len() > l.ringCap() {
+			spill = append(spill, l.ring.popBack())
+		}
+	case gone:
+		if l.route != nil && l.goneAt.IsZero() {
+			l.goneAt = l.e.now()
+		}
+	}
+	l.settle()
+	l.mu.Unlock()
+	if len(spill) > 0 {
+		l.unclaim(spill)
+	}
+}
+
+// setRoute gives the lane the webhook as now configured.
+func (l *lane) setRoute(r *route) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.route != nil && !reflect.DeepEqual(l.route.webhook.Webhook, r.webhook.Webhook) {
+		l.goneAt = time.Time{}
+	}
+	l.route, l.retireAt = r, time.Time{}
+	l.pausedUntil, l.pauseReason, l.pauses = time.Time{}, "", 0
+	l.settle()
+}
+
+// retire says that the webhook was removed. What it has is dropped after a grace, so that a removal by mistake can be
+// taken back.
+func (l *lane) retire() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.route = nil
+	if l.retireAt.IsZero() {
+		l.retireAt = l.e.now().Add(removalGrace)
+	}
+	l.settle()
+}
+
+// stop ends the lane: workers finish the delivery in their hands, the rest stays in the store.
+func (l *lane) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+}
+
+// clear starts moving the ring of a lane that may not deliver out of memory; mu is held.
+func (l *lane) clear(needed bool) {
+	if needed && !l.clearing && l.e.goRun(l.spillOrDrop) {
+		l.clearing = true
+	}
+}
+
+// spillOrDrop puts what is in memory back into the durable queue, or, for a webhook whose removal is final, drops both.
+func (l *lane) spillOrDrop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer func() { l.clearing = false }()
+	for !l.stopped && !l.open() {
+		now := l.e.now()
+		drop := !l.retireAt.IsZero() && !now.Before(l.retireAt)
+		jobs := l.ring.takeAll()
+		if len(jobs) > 0 {
+			l.mu.Unlock()
+			if drop {
+				l.dropJobs(jobs)
+			} else {
+				l.unclaim(jobs)
+			}
+			l.mu.Lock()
+			continue
+		}
+		if !drop || l.nextDue.IsZero() {
+			return
+		}
+		l.load(endOfTime, claimSize) // becomes the ring, dropped in the next round
+		if now.Before(l.pausedUntil) {
+			return // the store is in trouble; the timer comes back here
+		}
+	}
+}
+
+// endOfTime is later than any due time.
+var endOfTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// unclaim puts deliveries back into the durable queue and returns when they are there.
+func (l *lane) unclaim(jobs []*job) {
+	now := l.e.now()
+	back := make([]storage.Unclaimed, len(jobs))
+	for i, j := range jobs {
+		back[i] = storage.Unclaimed{ID: j.id, Webhook: l.key, DueAt: now}
+	}
+	ctx := context.WithoutCancel(l.e.work)
+	err := l.e.store.Unclaim(ctx, back)
+	if err == nil {
+		err = l.e.store.Flush(ctx)
+	}
+	l.e.inMemory.Add(-int64(len(jobs)))
+	if err != nil {
+		l.e.log.Error("deliveries could not be put back; they come back at the next start", "webhook", l.key,
+			"deliveries", len(jobs), "err", err)
+		return
+	}
+	l.noteQueued(now)
+}
+
+func (l *lane) dropJobs(jobs []*job) {
+	results := make([]storage.Result, len(jobs))
+	for i, j := range jobs {
+		results[i] = storage.Result{ID: j.id, Webhook: l.key, State: sidehook.Dropped}
+	}
+	l.e.record(l, results...)
+	l.e.inMemory.Add(-int64(len(jobs)))
+	l.e.counters.dropped.Add(int64(len(jobs)))
+}
+
+// acquireSlot takes one of the engine's shared requests in flight.
+func (e *Engine) acquireSlot() bool {
+	if e.inFlight.Add(1) > int64(e.opts.MaxInFlight) {
+		e.inFlight.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (e *Engine) releaseSlot() { e.inFlight.Add(-1) }
+
+func (e *Engine) now() time.Time { return time.Now() }

@@ -1,0 +1,136 @@
+package outbound
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+
+	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/outbound/retry"
+	"github.com/sidehook/sidehook/outbound/send"
+	"github.com/sidehook/sidehook/storage"
+)
+
+// deliver is the way of one delivery:
+//
+//	pace ─ transform ─ format ─ sign ─ POST ─ outcome ─ record
+//
+// Pacing is done before: the lane hands a delivery to a worker when the endpoint bears one more. Every path ends in
+// record and lane.finished, or in lane.putBack when the delivery could not be attempted, or leaves the delivery in the
+// store when the engine stops.
+func (e *Engine) deliver(l *lane, r *route, j *job) {
+	a := &sidehook.Attempt{Number: j.attempts + 1, At: e.now(), URL: r.webhook.URL}
+	req, err := e.shape(r, j)
+	switch {
+	case errors.Is(err, sidehook.ErrTransformerUnavailable):
+		if e.work.Err() == nil {
+			l.putBack(j, err.Error())
+		}
+		return
+	case errors.As(err, new(*droppedError)):
+		a.Error = err.Error()
+		a.Outcome = sidehook.Outcome{Kind: sidehook.OutcomeDropped}
+		e.conclude(l, j, a, nil, neutral)
+		return
+	case err != nil:
+		a.Error = err.Error()
+		a.Outcome = decide(r, a, "", true)
+		e.conclude(l, j, a, nil, neutral)
+		return
+	}
+	if err := e.sign(a, r, j, req); err != nil {
+		l.putBack(j, err.Error())
+		return
+	}
+	if !e.post(l, r, a, req) {
+		return
+	}
+	e.conclude(l, j, a, req, judge(a))
+}
+
+// post makes the request and fills the attempt; false when the engine gave it up.
+func (e *Engine) post(l *lane, r *route, a *sidehook.Attempt, req *request) bool {
+	resp := responses.Get().(*send.Response)
+	defer responses.Put(resp)
+	err := e.opts.Sender.Do(e.work, &send.Request{URL: r.endpoint, Headers: req.headers, Body: req.saved.Body},
+		r.webhook.Timeout, resp)
+	a.Latency = e.now().Sub(a.At)
+	if err != nil {
+		if e.work.Err() != nil {
+			return false // not the endpoint's fault, and not recorded: repeated after the next start
+		}
+		a.Error = err.Error()
+		a.Outcome = decide(r, a, "", true)
+		return true
+	}
+	a.Status = resp.Status
+	if n := min(len(resp.Body), sidehook.MaxRecordedResponse); n > 0 {
+		a.Response = append([]byte(nil), resp.Body[:n]...)
+	}
+	a.Outcome = decide(r, a, resp.RetryAfter, false)
+	if a.Outcome.Kind != sidehook.OutcomeDelivered {
+		a.Error = statusText(a.Status)
+	}
+	return true
+}
+
+var responses = sync.Pool{New: func() any { return new(send.Response) }}
+
+// decide turns what came back into an outcome.
+func decide(r *route, a *sidehook.Attempt, retryAfter string, failed bool) sidehook.Outcome {
+	return retry.Decide(retry.Input{
+		Now: a.At.Add(a.Latency), Attempt: a.Number, Status: a.Status, Err: failed, RetryAfter: retryAfter,
+		Automatic: r.webhook.AutomaticRetry, Schedule: r.webhook.RetrySchedule, Jitter: rand.Float64(),
+	})
+}
+
+// verdict is what an attempt says about the endpoint, as against about the delivery.
+type verdict uint8
+
+const (
+	neutral  verdict = iota // says nothing, or that the endpoint is alive
+	healthy                 // works
+	troubled                // down, slow or overloaded: send it less
+	gone                    // 410: does not exist any more
+)
+
+func judge(a *sidehook.Attempt) verdict {
+	switch {
+	case a.Outcome.Kind == sidehook.OutcomeDelivered:
+		return healthy
+	case a.Outcome.Kind == sidehook.OutcomeGone:
+		return gone
+	case a.Status == 0, a.Status >= 500, a.Status == 408, a.Status == 429:
+		return troubled
+	}
+	return neutral
+}
+
+// conclude records an attempt and lets the lane go on.
+func (e *Engine) conclude(l *lane, j *job, a *sidehook.Attempt, req *request, v verdict) {
+	res := storage.Result{ID: j.id, Webhook: l.key, State: a.Outcome.Kind.State(), Attempt: a}
+	if res.State == sidehook.Pending {
+		res.DueAt = a.Outcome.RetryAt
+		if req != nil && j.saved == nil {
+			res.Save = &req.saved
+		}
+		res.OnCommit = func() { l.noteQueued(res.DueAt) }
+	}
+	e.counters.count(a)
+	e.opts.Observe(l.key, a)
+	e.record(l, res)
+	l.finished(a, v)
+	if v == gone {
+		e.log.Warn("endpoint answered 410 Gone; the webhook gets nothing more until it is changed", "webhook", l.key)
+		e.opts.OnChange()
+	}
+}
+
+// record submits results; they outlive the work context so that what happened is known after a stop.
+func (e *Engine) record(l *lane, results ...storage.Result) {
+	if err := e.store.Record(context.WithoutCancel(e.work), results); err != nil {
+		e.log.Error("results could not be recorded; the deliveries will be repeated at the next start",
+			"webhook", l.key, "deliveries", len(results), "err", err)
+	}
+}

@@ -1,0 +1,101 @@
+package outbound
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/storage"
+)
+
+// sharedEvent is an event with what its deliveries have in common, made once whatever the fan-out.
+type sharedEvent struct {
+	event *sidehook.Event
+
+	mu     sync.Mutex
+	shaped map[string]storage.SavedRequest // by format, of those that do not look at the webhook
+}
+
+// request is a delivery as it goes out. saved is what a retry repeats; headers are all of them.
+type request struct {
+	saved   storage.SavedRequest
+	headers []sidehook.Header
+}
+
+// droppedError is a transformer's decision that a delivery is not to be made.
+type droppedError struct{ transformer, reason string }
+
+func (e *droppedError) Error() string {
+	return strings.TrimSuffix("dropped by transformer "+e.transformer+": "+e.reason, ": ")
+}
+
+// shape makes the request's body: the saved one of an earlier attempt, or the event transformed and formatted.
+func (e *Engine) shape(r *route, j *job) (*request, error) {
+	if j.saved != nil {
+		return &request{saved: *j.saved}, nil
+	}
+	if r.webhook.Transformer == "" {
+		saved, err := j.shared.shape(r)
+		return &request{saved: saved}, err
+	}
+	t, err := e.transform(r, j.shared.event)
+	if err != nil {
+		return nil, err
+	}
+	saved, err := shapeEvent(r, t.Event)
+	if err != nil {
+		return nil, err
+	}
+	saved.Headers = append(saved.Headers[:len(saved.Headers):len(saved.Headers)], t.Headers...)
+	return &request{saved: saved}, nil
+}
+
+// transform asks the webhook's transformer.
+func (e *Engine) transform(r *route, event *sidehook.Event) (*sidehook.Transformed, error) {
+	name := r.webhook.Transformer
+	if e.opts.Transformers == nil {
+		return nil, fmt.Errorf("transformer %s is not installed: %w", name, sidehook.ErrTransformerUnavailable)
+	}
+	t, err := e.opts.Transformers.Transform(e.work, name, event, &r.webhook.Webhook)
+	switch {
+	case err != nil:
+		return nil, err
+	case t.Drop:
+		return nil, &droppedError{transformer: name, reason: t.DropReason}
+	case t.Event == nil:
+		return nil, errors.New("transformer " + name + " answered without an event")
+	}
+	return t, nil
+}
+
+// shape formats the event once for all webhooks of a format that does not look at the webhook.
+func (s *sharedEvent) shape(r *route) (storage.SavedRequest, error) {
+	if !r.format.PerEvent() {
+		return shapeEvent(r, s.event)
+	}
+	name := r.format.Name()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if saved, ok := s.shaped[name]; ok {
+		return saved, nil
+	}
+	saved, err := shapeEvent(r, s.event)
+	if err != nil {
+		return saved, err
+	}
+	if s.shaped == nil {
+		s.shaped = make(map[string]storage.SavedRequest, 1)
+	}
+	s.shaped[name] = saved
+	return saved, nil
+}
+
+func shapeEvent(r *route, event *sidehook.Event) (storage.SavedRequest, error) {
+	shaped, err := r.format.Request(event, &r.webhook.Webhook)
+	if err != nil {
+		return storage.SavedRequest{}, fmt.Errorf("format %s: %w", r.format.Name(), err)
+	}
+	return storage.SavedRequest{Body: shaped.Body, ContentType: shaped.ContentType, Headers: shaped.Headers}, nil
+}
