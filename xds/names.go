@@ -60,3 +60,25 @@ func (r *Resource) App() string {
 		return r.AppPolicy.App
 	}
 }
+
+// TypeOfName returns the type URL of the resource that has a name, empty when the name is not well formed.
+func TypeOfName(name string) string {
+	rest, ok := strings.CutPrefix(name, "apps/")
+	_, rest, more := strings.Cut(rest, "/")
+	kind, id, nested := strings.Cut(rest, "/")
+	switch {
+	case !ok || !more || nested == (kind == "policy") || nested && id == "":
+		return ""
+	case kind == "policy":
+		return AppPolicyType
+	case kind == "webhooks":
+		return WebhookType
+	case kind == "secrets":
+		return SecretType
+	case kind == "event-types":
+		return EventTypeType
+	case kind == "transformers":
+		return TransformerType
+	}
+	return ""
+}
