@@ -1,16 +1,23 @@
 package config
 
 import (
+	"bytes"
+	"fmt"
+
 	"github.com/goccy/go-yaml/ast"
 )
 
 // Check reads a file of any kind and returns all its problems, warnings included, in the order of their lines. The
 // error is one of reading it. A file of KindWebhooks is only recognised here: what is in it, xds/file checks.
 func Check(path string) (kind string, problems []Problem, err error) {
-	d, err := readDocument(path)
+	b, err := readStart(path)
 	if err != nil {
-		return "", nil, err
+		return "", nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
+	if Size(len(b)) > MaxFileSize && looksLikeWebhooks(b) {
+		return KindWebhooks, nil, nil // these may be larger
+	}
+	d := parseDocument(path, b)
 	kind = d.detect()
 	switch kind {
 	case KindSidecar:
@@ -41,6 +48,15 @@ func (d *document) detect() string {
 		}
 	}
 	return ""
+}
+
+// looksLikeWebhooks tells a file of webhooks by its text, for one that is too large to parse here.
+func looksLikeWebhooks(b []byte) bool {
+	return startsLine(b, "apps:") && !startsLine(b, "kind:")
+}
+
+func startsLine(b []byte, key string) bool {
+	return bytes.HasPrefix(b, []byte(key)) || bytes.Contains(b, []byte("\n"+key))
 }
 
 // kind checks that the file is of the wanted kind, any when empty, and reports whether it is worth reading on.

@@ -188,7 +188,7 @@ func TestSidecarProblems(t *testing.T) {
 			`f:11:5: transformers[3]: must be a mapping with the keys name, command, args, env, sha256 and timeout`,
 		}},
 		{"deep", "kind: sidecar\nid: " + strings.Repeat("[", 100) + "\n", []string{`f:2:1: is nested too deeply`}},
-		{"large", strings.Repeat("# \n", 100_000), []string{`f: is over the limit of 256KiB`}},
+		{"large", strings.Repeat("# \n", 100_000), []string{`f: is over the limit of 128KiB`}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			path := write(t, tc.in)

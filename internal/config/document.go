@@ -14,8 +14,8 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// MaxFileSize bounds a file.
-const MaxFileSize = 256 * KiB
+// MaxFileSize bounds a file. The parser takes seconds for a hostile one of this size, and would take minutes for more.
+const MaxFileSize = 128 * KiB
 
 // document is a parsed file and what has been found wrong with it so far.
 type document struct {
@@ -31,16 +31,21 @@ type place struct{ line, column int }
 
 // readDocument parses a file. The error is one of reading it; everything about its contents is a problem.
 func readDocument(path string) (*document, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the configuration: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // only read
-	b, err := io.ReadAll(io.LimitReader(f, int64(MaxFileSize)+1))
+	b, err := readStart(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
 	return parseDocument(path, b), nil
+}
+
+// readStart reads a file up to a little beyond MaxFileSize.
+func readStart(path string) (b []byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return io.ReadAll(io.LimitReader(f, int64(MaxFileSize)+1))
 }
 
 func parseDocument(file string, b []byte) *document {

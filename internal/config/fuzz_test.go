@@ -1,8 +1,10 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 )
 
@@ -20,6 +22,8 @@ func FuzzParse(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
+		guard := time.AfterFunc(10*time.Second, func() { panic(fmt.Sprintf("hangs on %q", in)) })
+		defer guard.Stop()
 		for _, load := range []func(d *document) error{
 			func(d *document) error { _, err := d.sidecar(); return err },
 			func(d *document) error { _, err := d.control(); return err },
