@@ -1,0 +1,68 @@
+# Everyday commands of Sidehook. `make help` lists them.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# Passed on to the program that a target runs, for example: make demo ARGS=--once
+ARGS ?=
+# What to test, and flags of go test: make test PKGS=./storage/... TESTFLAGS=-v
+PKGS ?= ./...
+TESTFLAGS ?=
+# How long each fuzz target runs.
+FUZZTIME ?= 1m
+
+BIN := bin
+TOOLS := $(BIN)/tools
+BUILD := CGO_ENABLED=0 go build -trimpath
+
+.PHONY: help
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/sidehook and the example transformer bin/transformers/redact
+	$(BUILD) -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/sidehook ./cmd/sidehook
+	$(BUILD) -ldflags '-s -w' -o $(BIN)/transformers/redact ./examples/transformers/redact
+
+.PHONY: demo
+demo: build ## Watch real events travel from a service to verified webhooks; Ctrl-C stops it
+	@exec go run ./examples/demo $(ARGS)
+
+.PHONY: test
+test: ## Install what the tests need, then run all of them under the race detector
+	@setup=$$(scripts/setup-test); eval "$$setup"; echo "go test $$SIDEHOOK_TEST_RACE $(TESTFLAGS) $(PKGS)"; \
+	go test $$SIDEHOOK_TEST_RACE $(TESTFLAGS) $(PKGS)
+
+.PHONY: bench
+bench: ## Measure against the bare net/http loop on this machine; ARGS are those of internal/bench
+	go run ./internal/bench $(ARGS)
+
+.PHONY: lint
+lint: $(TOOLS)/stamp ## Check format, vet, staticcheck, protobuf, generated code, known vulnerabilities
+	@scripts/lint $(TOOLS)
+
+.PHONY: generate
+generate: $(TOOLS)/stamp ## Write the Go code of api/**/*.proto
+	$(TOOLS)/buf generate
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (1m) each; PKGS narrows
+	@scripts/fuzz $(FUZZTIME) $(PKGS)
+
+.PHONY: format
+format: $(TOOLS)/stamp ## Format the Go code that is not generated
+	@git ls-files -co --exclude-standard '*.go' ':!*.pb.go' | xargs $(TOOLS)/gofumpt -w
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(BIN)
+
+# Linking the tools takes longer than running them, so they are built once per version.
+$(TOOLS)/stamp: internal/tools/go.mod internal/tools/go.sum
+	@mkdir -p $(TOOLS)
+	@echo "building tools (once)"
+	@go build -C internal/tools -o $(CURDIR)/$(TOOLS)/ tool
+	@touch $@
