@@ -1,0 +1,137 @@
+package send
+
+import (
+	"context"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// conn is one connection. At any time either one request or a pool's idle list has it.
+//
+// What ends a request early is the connection's I/O deadline: a timeout sets it ahead, the end of a context sets it
+// to the past. Watching a context costs more than a small request's parsing, so the watch stays in place when the
+// connection goes idle and is used again by the next request whose context has the same Done channel.
+//
+// Invariant: while busy, either the watch of the request's context is in place and will set the deadline to the
+// past, or it has done so (aborted). A watch that fires while the connection is idle, or that belongs to an earlier
+// context, does nothing.
+type conn struct {
+	pool *pool
+	net.Conn
+	tcp *net.TCPConn // below Conn, the same for plain HTTP
+
+	idleSince time.Time
+	idleUntil time.Time
+
+	mu      sync.Mutex
+	busy    bool
+	aborted bool
+	watched <-chan struct{} // the Done channel being watched; nil for none
+	unwatch func() bool
+}
+
+var longAgo = time.Unix(1, 0)
+
+// begin gives the connection to a request: I/O fails after deadline, and as soon as ctx ends. It must be followed by
+// end or close.
+func (cn *conn) begin(ctx context.Context, deadline time.Time) error {
+	cn.mu.Lock()
+	defer cn.mu.Unlock()
+	cn.busy, cn.aborted = true, false
+	if err := cn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if done := ctx.Done(); done != cn.watched {
+		if cn.unwatch != nil {
+			cn.unwatch()
+		}
+		cn.watched, cn.unwatch = done, nil
+		if done != nil {
+			cn.unwatch = context.AfterFunc(ctx, func() { cn.abort(done) })
+		}
+	}
+	// A watch kept from an earlier request may have fired just before busy was set, and done nothing. Then the
+	// context has ended already, which shows here.
+	if ctx.Err() != nil {
+		cn.aborted = true
+		return cn.SetDeadline(longAgo)
+	}
+	return nil
+}
+
+// limit brings the deadline forward for the rest of the request.
+func (cn *conn) limit(deadline time.Time) error {
+	cn.mu.Lock()
+	defer cn.mu.Unlock()
+	if cn.aborted {
+		return nil
+	}
+	return cn.SetDeadline(deadline)
+}
+
+// abort ends the request in flight if it is one that done belongs to.
+func (cn *conn) abort(done <-chan struct{}) {
+	cn.mu.Lock()
+	defer cn.mu.Unlock()
+	if cn.busy && cn.watched == done {
+		cn.aborted = true
+		_ = cn.SetDeadline(longAgo) // fails only on a closed connection, which is as good
+	}
+}
+
+// end takes the connection from its request and reports whether it can still be used.
+func (cn *conn) end() bool {
+	cn.mu.Lock()
+	defer cn.mu.Unlock()
+	cn.busy = false
+	return !cn.aborted
+}
+
+// close gives the connection up.
+func (cn *conn) close() {
+	cn.mu.Lock()
+	cn.busy = false
+	if cn.unwatch != nil {
+		cn.unwatch()
+		cn.watched, cn.unwatch = nil, nil
+	}
+	cn.mu.Unlock()
+	_ = cn.Conn.Close() // nothing is lost: the response has been read, or has been given up
+	cn.pool.client.open.Add(-1)
+}
+
+// quiet reports whether an idle connection is still open and nothing came in on it. Bytes that came while no request
+// was out are no answer to the next one: they are the goodbye of a receiver that is about to close (status 408, a TLS
+// alert), or an attempt to confuse.
+func (cn *conn) quiet() bool {
+	raw, err := cn.tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	ok := false
+	// Control and not Read: the deadline of an earlier request may have passed, and that is fine here.
+	if err := raw.Control(func(fd uintptr) { ok = nothingToRead(fd) }); err != nil {
+		return false
+	}
+	return ok
+}
+
+// politeConn is the TCP connection under a TLS one. Closing a TLS connection first writes a goodbye, for up to 5 s if
+// the socket's buffer is full; the reaper cannot wait so long for a receiver that does not read.
+type politeConn struct {
+	net.Conn
+}
+
+const goodbyeTime = 20 * time.Millisecond
+
+// SetWriteDeadline is called by tls.Conn only to write the goodbye; everything else here goes through SetDeadline.
+func (c politeConn) SetWriteDeadline(t time.Time) error {
+	if limit := time.Now().Add(goodbyeTime); t.After(limit) {
+		t = limit
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+var _ syscall.Conn = (*net.TCPConn)(nil)

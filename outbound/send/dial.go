@@ -1,0 +1,195 @@
+package send
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// maxAddrs bounds how many addresses of one name are tried.
+const maxAddrs = 8
+
+// baseTLS fills the defaults of a TLS configuration for the client's use.
+func baseTLS(base *tls.Config) *tls.Config {
+	cfg := &tls.Config{}
+	if base != nil {
+		cfg = base.Clone()
+	}
+	cfg.MinVersion = max(cfg.MinVersion, tls.VersionTLS12)
+	cfg.NextProtos = []string{"http/1.1"}
+	// Requests are small: one record and one system call instead of records that grow with the connection's age.
+	cfg.DynamicRecordSizingDisabled = true
+	if cfg.ClientSessionCache == nil {
+		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(256)
+	}
+	return cfg
+}
+
+// dial makes a new connection for x, within x's deadline and DialTimeout.
+func (c *Client) dial(x *exchange, p *pool) (*conn, error) {
+	e := x.req.URL
+	limit := earlier(x.deadline, time.Now().Add(c.opts.DialTimeout))
+	ctx, cancel := context.WithDeadline(x.ctx, limit)
+	defer cancel()
+
+	x.phase = phaseResolve
+	addrs, err := c.resolve(ctx, e)
+	if err != nil {
+		return nil, c.dialFailed(x, limit, err)
+	}
+	x.phase = phaseConnect
+	tcp, err := c.connect(ctx, e, addrs)
+	if err != nil {
+		return nil, c.dialFailed(x, limit, err)
+	}
+	c.dials.Add(1)
+	c.open.Add(1)
+	cn := &conn{pool: p, Conn: tcp, tcp: tcp}
+	if !e.tls {
+		return cn, nil
+	}
+	x.phase = phaseHandshake
+	if err := c.handshake(x.ctx, cn, e, limit); err != nil {
+		err = c.dialFailed(x, limit, err)
+		cn.close()
+		return nil, err
+	}
+	return cn, nil
+}
+
+// dialFailed puts an error of dial into words.
+func (c *Client) dialFailed(x *exchange, limit time.Time, err error) error {
+	var blocked *BlockedError
+	var own *Error
+	switch {
+	case errors.As(err, &blocked):
+		return &Error{Kind: KindBlocked, Err: blocked}
+	case x.ctx.Err() != nil:
+		return ended(x.ctx, x.start, x.phase)
+	case errors.As(err, &own):
+		return own
+	case !time.Now().Before(limit), isDialTimeout(err):
+		return timeoutError(min(time.Since(x.start), limit.Sub(x.start)), x.phase, err)
+	case x.phase == phaseHandshake:
+		return handshakeError(err)
+	}
+	return dialError(err)
+}
+
+// resolve returns the addresses of e that may be connected to; an error when there are none.
+func (c *Client) resolve(ctx context.Context, e *Endpoint) ([]netip.Addr, error) {
+	if e.addr.IsValid() {
+		return []netip.Addr{e.addr}, c.opts.Guard.Check(e.host, e.addr)
+	}
+	found, err := c.opts.Resolver.LookupNetIP(ctx, "ip", e.host)
+	if err == nil && len(found) == 0 {
+		err = &net.DNSError{Err: "no addresses", Name: e.host, IsNotFound: true}
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, resolveError(e.host, err)
+	}
+	var refused error
+	addrs := make([]netip.Addr, 0, len(found))
+	for _, a := range found {
+		// net.Resolver gives IPv4 addresses in their mapped form, and a mapped address is reached over IPv4 anyway.
+		a = a.Unmap()
+		if err := c.opts.Guard.Check(e.host, a); err != nil {
+			if refused == nil {
+				refused = err
+			}
+			continue
+		}
+		if !slices.Contains(addrs, a) && len(addrs) < maxAddrs {
+			addrs = append(addrs, a)
+		}
+	}
+	if len(addrs) == 0 {
+		return nil, refused
+	}
+	return addrs, nil
+}
+
+// connect tries the addresses in turn. Each gets its share of the time that is left, so that one that does not answer
+// leaves time for the others.
+func (c *Client) connect(ctx context.Context, e *Endpoint, addrs []netip.Addr) (*net.TCPConn, error) {
+	dialer := net.Dialer{KeepAlive: -1, ControlContext: c.checkSocket(e.host)}
+	var first error
+	for i, addr := range addrs {
+		tcp, err := connectOne(ctx, &dialer, netip.AddrPortFrom(addr, e.port), len(addrs)-i)
+		if err == nil {
+			return tcp, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, first
+}
+
+// leastShare of the time that is left goes to an address, if there is as much.
+const leastShare = time.Second
+
+func connectOne(ctx context.Context, dialer *net.Dialer, to netip.AddrPort, left int) (*net.TCPConn, error) {
+	if deadline, ok := ctx.Deadline(); ok && left > 1 {
+		share := max(time.Until(deadline)/time.Duration(left), leastShare)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, share)
+		defer cancel()
+	}
+	nc, err := dialer.DialContext(ctx, "tcp", to.String())
+	if err != nil {
+		return nil, err
+	}
+	return nc.(*net.TCPConn), nil
+}
+
+// checkSocket asks the Guard once more, right before connect(2), about the address that the socket goes to: nothing
+// between the resolution and the socket can put another address in.
+func (c *Client) checkSocket(host string) func(context.Context, string, string, syscall.RawConn) error {
+	return func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return &BlockedError{Host: host, Reason: "not an IP address", remedy: "only IP addresses are connected to"}
+		}
+		return c.opts.Guard.Check(host, to.Addr())
+	}
+}
+
+// handshake puts TLS on top of the connection.
+func (c *Client) handshake(ctx context.Context, cn *conn, e *Endpoint, limit time.Time) error {
+	cfg := c.opts.TLS
+	if cfg.ServerName == "" {
+		cfg = cfg.Clone()
+		cfg.ServerName = e.host
+	}
+	if err := cn.begin(ctx, limit); err != nil {
+		return err
+	}
+	over := tls.Client(politeConn{cn.tcp}, cfg)
+	// Not HandshakeContext: begin watches the context already.
+	if err := over.Handshake(); err != nil {
+		return err
+	}
+	cn.mu.Lock()
+	cn.Conn = over // under the lock, because abort uses it
+	cn.mu.Unlock()
+	return nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
