@@ -33,8 +33,7 @@ demo: build ## Watch real events travel from a service to verified webhooks; Ctr
 
 .PHONY: test
 test: ## Install what the tests need, then run all of them under the race detector
-	@setup=$$(scripts/setup-test); eval "$$setup"; echo "go test $$SIDEHOOK_TEST_RACE $(TESTFLAGS) $(PKGS)"; \
-	go test $$SIDEHOOK_TEST_RACE $(TESTFLAGS) $(PKGS)
+	@setup=$$(scripts/setup-test); eval "$$setup"; set -x; go test $$SIDEHOOK_TEST_FLAGS $(TESTFLAGS) $(PKGS)
 
 .PHONY: bench
 bench: ## Measure against the bare net/http loop on this machine; ARGS are those of internal/bench

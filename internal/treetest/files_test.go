@@ -79,8 +79,8 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 }
 
 // TestTestsAwaitEvents holds tests to two habits: they wait for what they want to see instead of letting time pass,
-// except in a synctest bubble, whose clock is not the real one; and they run: what a machine cannot run is left out by
-// a build tag, which scripts/setup-test sets and tells.
+// except in a synctest bubble, whose clock is not the real one; and they run: what not every machine can run is behind
+// a build tag that scripts/setup-test sets, and says so when it does not.
 func TestTestsAwaitEvents(t *testing.T) {
 	for _, file := range goFiles(t) {
 		if !strings.HasSuffix(file, "_test.go") {
