@@ -9,7 +9,7 @@ import (
 // Acceptor is what takes the events. Its methods may be called concurrently.
 type Acceptor interface {
 	// Accept submits events, all or none, in the order of the calls, and returns a receipt without waiting for them to
-	// be durable. They are valid and normalized, 1 to 1000 of them, at most storage.MaxBatchBytes together; the slice
+	// be durable. They are valid and normalized, 1 to MaxEvents of them, with at most MaxBatchBytes of data together; the slice
 	// and the events are the Acceptor's from here on. It may block while too much is waiting, until ctx ends, and then
 	// returns ctx's cause.
 	//

@@ -8,13 +8,15 @@ import (
 	"github.com/sidehook/sidehook/storage"
 )
 
-// check normalizes and validates a batch as a whole and returns what it weighs in bytes. The error names the field:
+// check normalizes and validates a batch as a whole and returns what it counts in flight, in
+// bytes. The error names the field:
 // `events[3].type`, or `type` when single, that is where the publisher did not send a list.
 func (s *Server) check(events []*sidehook.Event, single bool) (size int64, err error) {
 	if len(events) == 0 || len(events) > MaxEvents {
 		return 0, sidehook.Fieldf("events", "must hold 1 to %d events", MaxEvents)
 	}
 	now := s.opts.Now()
+	data := 0
 	served := "" // the app last found to be served: most batches have one
 	for i, e := range events {
 		e.Normalize(now)
@@ -24,13 +26,15 @@ func (s *Server) check(events []*sidehook.Event, single bool) (size int64, err e
 			}
 			return 0, err
 		}
+		data += len(e.Data)
 		size += int64(storage.EventSize(e))
 	}
-	if size > storage.MaxBatchBytes {
-		return 0, &fieldError{"events", fmt.Errorf("together they take %d bytes, over the limit of %d of a batch; send smaller batches: %w",
-			size, storage.MaxBatchBytes, sidehook.ErrTooLarge)}
+	if data > MaxBatchBytes {
+		return 0, &fieldError{"events", fmt.Errorf("%d bytes of data together are over the limit of %d of a batch; send smaller batches: %w",
+			data, MaxBatchBytes, sidehook.ErrTooLarge)}
 	}
-	return size, nil
+	// What weighs more than there can ever be room for still has its turn, alone.
+	return min(size, s.opts.WindowBytes, s.opts.InFlightBytes), nil
 }
 
 func (s *Server) checkEvent(e *sidehook.Event, served *string) error {

@@ -12,8 +12,10 @@ import (
 const (
 	// MaxEvents is how many events a batch may have.
 	MaxEvents = storage.MaxBatchEntries
-	// MaxRequestBytes bounds one gRPC message or HTTP body as sent. Above storage.MaxBatchBytes, so that a batch that is
-	// somewhat too large is refused with a reason instead of by the transport.
+	// MaxBatchBytes bounds the data of the events of a batch together.
+	MaxBatchBytes = 1 << 20
+	// MaxRequestBytes bounds one gRPC message or HTTP body as sent. Above MaxBatchBytes, so that a batch that is somewhat
+	// too large is refused with a reason instead of by the transport.
 	MaxRequestBytes = 4 << 20
 
 	defaultWindow        = 64
@@ -27,15 +29,15 @@ type Options struct {
 	Acceptor Acceptor
 	// DefaultApp is the app of events that name none; empty: such events are refused.
 	DefaultApp string
-	// MaxData bounds the data of one event in bytes. Default sidehook.DefaultMaxData; what does not fit a batch of
-	// storage.MaxBatchBytes is refused whatever it says.
+	// MaxData bounds the data of one event in bytes. Default sidehook.DefaultMaxData; at most MaxBatchBytes.
 	MaxData int
 	// Window is how many batches of one stream may be unanswered before it is read no further. Default 64.
 	Window int
-	// WindowBytes bounds the unanswered batches of one stream in bytes. Default 8 MiB, at least one batch.
+	// WindowBytes bounds the unanswered batches of one stream in bytes. Default 8 MiB; one batch always may
+	// be.
 	WindowBytes int64
 	// InFlightBytes bounds what all publishers together may have submitted and not yet durable, in bytes; beyond it they
-	// wait. Default 64 MiB, at least one batch.
+	// wait. Default 64 MiB; one batch always may.
 	InFlightBytes int64
 	// AllowedHosts are names, without port, that the Host header of an HTTP request may have besides loopback names and
 	// the address that the connection came in on.
@@ -52,17 +54,16 @@ func (o Options) withDefaults() Options {
 	if o.MaxData <= 0 {
 		o.MaxData = sidehook.DefaultMaxData
 	}
+	o.MaxData = min(o.MaxData, MaxBatchBytes)
 	if o.Window <= 0 {
 		o.Window = defaultWindow
 	}
 	if o.WindowBytes <= 0 {
 		o.WindowBytes = defaultWindowBytes
 	}
-	o.WindowBytes = max(o.WindowBytes, storage.MaxBatchBytes)
 	if o.InFlightBytes <= 0 {
 		o.InFlightBytes = defaultInFlightBytes
 	}
-	o.InFlightBytes = max(o.InFlightBytes, storage.MaxBatchBytes)
 	if o.Now == nil {
 		o.Now = time.Now
 	}

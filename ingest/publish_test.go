@@ -160,7 +160,7 @@ func TestPublishRefusesBySize(t *testing.T) {
 	}{
 		{"none", nil, codes.InvalidArgument, "1 to 1000"},
 		{"1001", many(1001, 1), codes.InvalidArgument, "1 to 1000"},
-		{"1000", many(1000, 1), codes.OK, ""},
+		{"1000 of 1 KiB", many(1000, 1022), codes.OK, ""},
 		{"over 1 MiB", many(5, 250<<10), codes.ResourceExhausted, "smaller batches"},
 		{"over the transport's limit", many(20, 250<<10), codes.ResourceExhausted, "larger than max"},
 	} {
