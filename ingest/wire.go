@@ -112,11 +112,18 @@ type fieldValue struct {
 	varint uint64
 }
 
+// errFieldNumber is what protowire.ParseError takes for a field number out of range, which ConsumeTag lets through when
+// it is too large.
+const errFieldNumber = -2
+
 // consumeField reads one field; n < 0 is a protowire error code.
 func consumeField(buf []byte) (num protowire.Number, typ protowire.Type, v fieldValue, n int) {
 	num, typ, n = protowire.ConsumeTag(buf)
 	if n < 0 {
 		return 0, 0, v, n
+	}
+	if num > protowire.MaxValidNumber {
+		return 0, 0, v, errFieldNumber
 	}
 	var m int
 	switch typ {
