@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/xds"
@@ -57,6 +58,7 @@ func newFilledPlane(t *testing.T, addr string, fill func(*plane)) *plane {
 		OnNACK: func(n server.NACK) {
 			p.record(func() { p.nacks = append(p.nacks, n) })
 		},
+		OnACK: func(server.ACK) { p.record(func() {}) },
 	})
 	fill(p)
 	if addr == "" {
@@ -110,6 +112,7 @@ func (r *recorder) SendMsg(m any) error {
 func (r *recorder) RecvMsg(m any) error {
 	err := r.ServerStream.RecvMsg(m)
 	if req, ok := m.(*discovery.DeltaDiscoveryRequest); ok && err == nil {
+		req := proto.Clone(req).(*discovery.DeltaDiscoveryRequest) // the server writes the node into it
 		r.p.record(func() { r.p.got = append(r.p.got, req) })
 	}
 	return err
@@ -143,17 +146,22 @@ func (p *plane) await(what string, ok func() bool) {
 	}
 }
 
-// settled waits until every response so far was answered.
+// settled waits until every stream has an answer to the latest response of each type, and the server took note.
 func (p *plane) settled() {
 	p.t.Helper()
 	p.await("answers to all responses", func() bool {
-		answers := 0
-		for _, req := range p.got {
-			if req.GetResponseNonce() != "" {
-				answers++
+		streams := p.Status()
+		for _, st := range streams {
+			if len(st.Types) < len(xds.Types) {
+				return false
+			}
+			for _, ts := range st.Types {
+				if ts.Sent == "" || ts.Sent != ts.Acked {
+					return false
+				}
 			}
 		}
-		return answers == len(p.sent)
+		return len(streams) > 0
 	})
 }
 
@@ -181,6 +189,7 @@ func dial(t *testing.T, addr, tok string) *grpc.ClientConn {
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithConnectParams(grpc.ConnectParams{
+			MinConnectTimeout: patience,
 			Backoff: backoff.Config{BaseDelay: 5 * time.Millisecond, Multiplier: 1, MaxDelay: 5 * time.Millisecond},
 		}),
 	}
@@ -193,6 +202,29 @@ func dial(t *testing.T, addr, tok string) *grpc.ClientConn {
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
+}
+
+// countTries makes opts give up on a connection quickly, and returns a channel with an element for each failed try.
+func countTries(opts *client.Options) <-chan struct{} {
+	tried := make(chan struct{}, 1000)
+	opts.ConnectTimeout = 20 * time.Millisecond
+	opts.Rand = func() float64 { // called after a try, for the wait before the next
+		select {
+		case tried <- struct{}{}:
+		default:
+		}
+		return 0.5
+	}
+	return tried
+}
+
+func receive(t *testing.T, tried <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-tried:
+	case <-time.After(patience):
+		t.Fatal("does not try again")
+	}
 }
 
 // car is a running client with the snapshots it applied.

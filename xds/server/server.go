@@ -37,6 +37,8 @@ type Options struct {
 	Logger *slog.Logger
 	// OnNACK is told of every refusal, from the stream's goroutine: it must not block. Optional.
 	OnNACK func(NACK)
+	// OnACK is told of every response that a client accepted whole, in the same way. Optional.
+	OnACK func(ACK)
 }
 
 // Server pushes configuration. Its methods may be called concurrently; changes of one app must come from one goroutine

@@ -49,3 +49,12 @@ type NACK struct {
 	Rejections []Rejection
 	At         time.Time
 }
+
+// ACK is a client's word that a response was applied.
+type ACK struct {
+	Sidecar string
+	TypeURL string
+	// Version of the response.
+	Version string
+	At      time.Time
+}

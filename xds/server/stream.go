@@ -129,12 +129,17 @@ func (st *stream) onRequest(node *core.Node, typeURL, nonce string, detail *rpcs
 		st.types[typeURL] = ts
 	}
 	var nack *NACK
-	if nonce != "" && nonce == ts.nonce {
+	answered := nonce != "" && nonce == ts.nonce
+	if answered {
 		nack = st.settle(ts, typeURL, nonce, detail)
 	}
+	ack := ACK{Sidecar: st.sidecar, TypeURL: typeURL, Version: ts.acked, At: ts.ackedAt}
 	st.mu.Unlock()
-	if nack != nil {
+	switch {
+	case nack != nil:
 		st.server.refused(nack)
+	case answered && detail == nil && st.server.opts.OnACK != nil:
+		st.server.opts.OnACK(ack)
 	}
 	return nil
 }
