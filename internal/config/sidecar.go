@@ -148,6 +148,9 @@ const (
 	KindWebhooks = "webhooks"
 )
 
+// DefaultTransformTimeout bounds one call of a transformer unless told otherwise.
+const DefaultTransformTimeout = 2 * time.Second
+
 // The values of Sidecar.Durability.
 const (
 	DurabilityDisk    = "disk"
@@ -156,7 +159,6 @@ const (
 
 const (
 	defaultSidecarDir        = "/var/lib/sidehook"
-	defaultTransformTimeout  = 2 * time.Second
 	defaultShutdownTimeout   = 15 * time.Second
 	defaultControlAddress    = "127.0.0.1:4470"
 	maxSidecarApps           = 1000
@@ -372,7 +374,7 @@ func (d *document) transformers(ts []Transformer) {
 
 func (d *document) transformer(t *Transformer, path string) {
 	if !d.given(path + ".timeout") {
-		t.Timeout = defaultTransformTimeout
+		t.Timeout = DefaultTransformTimeout
 	}
 	d.durationRange(path+".timeout", t.Timeout, 10*time.Millisecond, time.Minute)
 	if t.Name == "" && !d.troubled(path+".name") {
