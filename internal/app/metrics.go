@@ -1,0 +1,147 @@
+package app
+
+import (
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/outbound"
+	"github.com/sidehook/sidehook/storage"
+)
+
+// metrics are what /metrics tells of a sidecar. A scrape reads counters and never scans the store.
+type metrics struct {
+	registry *prometheus.Registry
+	latency  *prometheus.HistogramVec
+}
+
+func newMetrics(s *Sidecar) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "sidehook_attempt_duration_seconds",
+			Help:    "How long attempts took, by what they meant.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"outcome"}),
+	}
+	m.registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), m.latency, &sidecarCollector{s})
+	return m
+}
+
+// observe is told of every attempt by the engine.
+func (m *metrics) observe(_ sidehook.WebhookKey, a *sidehook.Attempt) {
+	m.latency.WithLabelValues(a.Outcome.Kind.String()).Observe(a.Latency.Seconds())
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
+}
+
+// sidecarCollector turns the sidecar's own counters into metrics at the time of a scrape.
+type sidecarCollector struct{ s *Sidecar }
+
+var (
+	descEvents = prometheus.NewDesc("sidehook_events_total",
+		"Events taken since the start, by what became of them.", []string{"disposition"}, nil)
+	descDeliveries = prometheus.NewDesc("sidehook_deliveries_total",
+		"Deliveries that ended since the start, by state.", []string{"state"}, nil)
+	descAttempts = prometheus.NewDesc("sidehook_attempts_total",
+		"Attempts since the start.", nil, nil)
+	descFailed = prometheus.NewDesc("sidehook_attempts_failed_total",
+		"Attempts since the start that failed.", nil, nil)
+	descPending = prometheus.NewDesc("sidehook_pending_deliveries",
+		"Deliveries that have not ended, held events included.", nil, nil)
+	descHeld = prometheus.NewDesc("sidehook_held_events",
+		"Events that wait for a first configuration.", nil, nil)
+	descOldest = prometheus.NewDesc("sidehook_oldest_pending_seconds",
+		"Age of the oldest delivery that has not ended.", nil, nil)
+	descMemory = prometheus.NewDesc("sidehook_deliveries_in_memory",
+		"Deliveries held in memory; the other pending ones wait on disk.", nil, nil)
+	descBytes = prometheus.NewDesc("sidehook_store_bytes",
+		"What the store holds, as far as known.", []string{"part"}, nil)
+	descReady = prometheus.NewDesc("sidehook_ready",
+		"1 when the sidecar has configuration and takes events.", nil, nil)
+	descStale = prometheus.NewDesc("sidehook_config_stale",
+		"1 when the configuration comes from disk and the control plane was not reached since the start.", nil, nil)
+	descRejected = prometheus.NewDesc("sidehook_config_rejected_resources",
+		"Resources that were refused and not replaced since.", nil, nil)
+	descConnected = prometheus.NewDesc("sidehook_control_plane_connected_state",
+		"1 when the control plane is connected.", nil, nil)
+	descInfo = prometheus.NewDesc("sidehook_build_info", "Always 1.", []string{"version"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c *sidecarCollector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect implements prometheus.Collector.
+func (c *sidecarCollector) Collect(ch chan<- prometheus.Metric) {
+	var counts outbound.Counts
+	if c.s.engine != nil {
+		counts = c.s.engine.Counts()
+	}
+	var stats storage.Stats
+	if c.s.store != nil {
+		stats = c.s.store.Stats()
+	}
+	counter := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter(descEvents, counts.Accepted, "accepted")
+	counter(descEvents, counts.Duplicates, "duplicate")
+	counter(descEvents, counts.Unmatched, "unmatched")
+	counter(descEvents, counts.Held, "held")
+	counter(descDeliveries, counts.Delivered, "delivered")
+	counter(descDeliveries, counts.Dead, "dead")
+	counter(descDeliveries, counts.Dropped, "dropped")
+	counter(descAttempts, counts.Attempts)
+	counter(descFailed, counts.Failed)
+	gauge(descPending, float64(stats.Pending))
+	gauge(descHeld, float64(stats.Held))
+	age := 0.0
+	if !stats.OldestPending.IsZero() {
+		age = time.Since(stats.OldestPending).Seconds()
+	}
+	gauge(descOldest, age)
+	gauge(descMemory, float64(counts.InMemory))
+	gauge(descBytes, float64(stats.Bytes), "all")
+	gauge(descBytes, float64(stats.HistoryBytes), "history")
+	ready, _ := c.s.readiness()
+	gauge(descReady, boolValue(ready))
+	if c.s.source != nil {
+		st := c.s.source.status()
+		gauge(descStale, boolValue(st.Stale))
+		gauge(descConnected, boolValue(st.Connected))
+		gauge(descRejected, float64(len(st.Rejections)))
+	}
+	gauge(descInfo, 1, Version())
+}
+
+func boolValue(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// version is set by the build with -ldflags "-X …/internal/app.version=…".
+var version string
+
+// Version of this binary: as stamped by the build, else the module's, else "dev".
+func Version() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "dev"
+}

@@ -1,0 +1,153 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/sidehook/sidehook/internal/config"
+	"github.com/sidehook/sidehook/xds/client"
+)
+
+// source is where a sidecar's configuration comes from.
+type source interface {
+	status() sourceStatus
+}
+
+// sourceStatus is what /config_dump and the metrics tell of a source.
+type sourceStatus struct {
+	Kind       string      `json:"kind"` // "control plane" or "file"
+	From       string      `json:"from"`
+	Connected  bool        `json:"connected"`
+	Stale      bool        `json:"stale"`
+	LastError  string      `json:"last_error,omitempty"`
+	Rejections []rejection `json:"rejections,omitempty"`
+	Resources  []any       `json:"resources,omitempty"`
+}
+
+// rejection is a resource that was refused and not replaced since.
+type rejection struct {
+	Resource string `json:"resource"`
+	Reason   string `json:"reason"`
+}
+
+func (s *Sidecar) rejections() []rejection { return s.source.status().Rejections }
+
+func (s *Sidecar) startSource(ctx context.Context) error {
+	if s.cfg.ControlPlane == nil {
+		return s.startFile(ctx)
+	}
+	return s.startXDS()
+}
+
+// lkgFile is the last-known-good configuration in the data folder.
+const lkgFile = "config.lkg"
+
+type xdsSource struct {
+	address string
+	client  *client.Client
+}
+
+func (s *Sidecar) startXDS() error {
+	conn, err := dialControlPlane(s.cfg.ControlPlane)
+	if err != nil {
+		return err
+	}
+	s.parts.add("control plane connection", func(context.Context) error { return conn.Close() })
+	c := client.New(client.Options{
+		Conn: conn, NodeID: s.id, Version: Version(), Apply: s.apply, Check: s.check,
+		LKGPath: filepath.Join(s.cfg.DataDir, lkgFile), Logger: s.log.With("part", "xds"),
+	})
+	s.source = &xdsSource{address: s.cfg.ControlPlane.Address, client: c}
+	s.parts.background("xds", s.fail, c.Run)
+	f := &fleetClient{
+		conn: conn, id: s.id, version: Version(), report: s.fleetReport, changed: s.changed,
+		log: s.log.With("part", "fleet"),
+	}
+	s.parts.background("fleet", s.fail, f.run)
+	return nil
+}
+
+func (x *xdsSource) status() sourceStatus {
+	st := x.client.Status()
+	out := sourceStatus{
+		Kind: "control plane", From: x.address, Connected: st.Connected, Stale: st.Stale, LastError: st.LastError,
+	}
+	for _, r := range st.Resources {
+		out.Resources = append(out.Resources, map[string]any{
+			"name": r.Name, "type": r.TypeURL, "version": r.Version, "client_status": r.Status, "error": r.Error,
+			"last_updated": optionalTime(r.LastUpdated),
+		})
+		if r.Status == client.Nacked {
+			out.Rejections = append(out.Rejections, rejection{Resource: r.Name, Reason: r.Error})
+		}
+	}
+	return out
+}
+
+// dialControlPlane makes the connection that configuration and fleet share; it connects when first used and again
+// whenever it breaks.
+func dialControlPlane(c *config.ControlPlane) (*grpc.ClientConn, error) {
+	creds := insecure.NewCredentials()
+	if c.TLS != nil {
+		conf, err := controlPlaneTLS(c.TLS)
+		if err != nil {
+			return nil, err
+		}
+		creds = credentials.NewTLS(conf)
+	}
+	opts := []grpc.DialOption{
+		grpc.WithTransportCredentials(creds),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: 20 * time.Second, Timeout: 20 * time.Second, PermitWithoutStream: true,
+		}),
+	}
+	token, err := controlPlaneToken(c)
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		opts = append(opts, grpc.WithPerRPCCredentials(bearer{token: token, secure: c.TLS != nil}))
+	}
+	conn, err := grpc.NewClient(c.Address, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("control_plane.address: %w", err)
+	}
+	return conn, nil
+}
+
+func controlPlaneToken(c *config.ControlPlane) (string, error) {
+	if c.TokenFile == "" {
+		return c.Token.Reveal(), nil
+	}
+	b, err := os.ReadFile(c.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("control_plane.token_file: %w", err)
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	if line = strings.TrimSpace(line); line == "" {
+		return "", errors.New("control_plane.token_file: the file is empty")
+	}
+	return line, nil
+}
+
+// bearer puts the sidecar's token on every call.
+type bearer struct {
+	token  string
+	secure bool
+}
+
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	return map[string]string{"authorization": "Bearer " + b.token}, nil
+}
+
+func (b bearer) RequireTransportSecurity() bool { return b.secure }
