@@ -1,0 +1,406 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/sidehook/sidehook"
+	fleetv1 "github.com/sidehook/sidehook/api/fleet/v1"
+)
+
+// FleetOptions of a Fleet.
+type FleetOptions struct {
+	// Authenticate returns the apps that the credential of a stream allows, and the credential's id. Required.
+	Authenticate func(ctx context.Context) (apps []string, credential string, err error)
+	// Gone, when set, is told of each webhook whose endpoint answered 410 Gone at the given time; only webhooks of apps
+	// that the credential allows. It is told again while a sidecar goes on reporting it. Usually Service.DisableGone.
+	Gone func(ctx context.Context, k sidehook.WebhookKey, at time.Time) error
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// Logger; nil for none.
+	Logger *slog.Logger
+}
+
+// Bounds of what the fleet remembers.
+const (
+	// MaxSidecars is how many sidecars are remembered; beyond it a new one is refused while all are connected.
+	MaxSidecars = 10_000
+	// forgetAfter is how long a sidecar that went away is listed.
+	forgetAfter = 24 * time.Hour
+	// helloWithin is how long a stream may take to say Hello.
+	helloWithin   = 10 * time.Second
+	maxRejections = 100
+	maxGone       = 100
+	maxShortText  = 255
+	maxLongText   = 1024
+)
+
+// Fleet is the control plane's end of FleetService: it keeps the last report of each sidecar, in memory; after a restart
+// the sidecars report again.
+type Fleet struct {
+	fleetv1.UnimplementedFleetServiceServer
+	opts FleetOptions
+
+	mu       sync.Mutex
+	closed   bool
+	sidecars map[sidecarKey]*sidecarState
+	readers  sync.WaitGroup // goroutines that receive from streams
+}
+
+// sidecarKey: a sidecar chooses its id, so that ids of different credentials are different sidecars.
+type sidecarKey struct{ credential, id string }
+
+type sidecarState struct {
+	info   Sidecar
+	stream *fleetStream // nil when it is not connected
+}
+
+// fleetStream is one Connect call; end makes it return err.
+type fleetStream struct {
+	once sync.Once
+	over chan struct{}
+	err  error
+}
+
+func (s *fleetStream) end(err error) {
+	s.once.Do(func() {
+		s.err = err
+		close(s.over)
+	})
+}
+
+// Sidecar is what is known of a sidecar.
+type Sidecar struct {
+	// Credential is the id of its token.
+	Credential string
+	ID         string
+	Hostname   string
+	Version    string
+	// Apps that its credential allows.
+	Apps      []string
+	StartedAt time.Time
+	Connected bool
+	// LastSeen is when it connected, reported or went away.
+	LastSeen time.Time
+
+	// What it reported last; zero before its first report.
+	Ready           bool
+	Stale           bool
+	SnapshotVersion string
+	Rejections      []Rejection
+	Pending         uint64
+	OldestAge       time.Duration
+	Delivered       uint64
+	Dead            uint64
+	FailedAttempts  uint64
+}
+
+// Rejection is a resource that a sidecar refused.
+type Rejection struct {
+	Resource string
+	Reason   string
+}
+
+// NewFleet makes a fleet.
+func NewFleet(opts FleetOptions) (*Fleet, error) {
+	if opts.Authenticate == nil {
+		return nil, errors.New("control: FleetOptions.Authenticate is required")
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Fleet{opts: opts, sidecars: make(map[sidecarKey]*sidecarState)}, nil
+}
+
+// Register offers FleetService on a gRPC server.
+func (f *Fleet) Register(g grpc.ServiceRegistrar) { fleetv1.RegisterFleetServiceServer(g, f) }
+
+// Connect implements FleetService.
+func (f *Fleet) Connect(stream grpc.BidiStreamingServer[fleetv1.ConnectRequest, fleetv1.ConnectResponse]) error {
+	ctx := stream.Context()
+	apps, credential, err := f.opts.Authenticate(ctx)
+	if errors.Is(err, ErrUnauthenticated) {
+		return status.Error(codes.Unauthenticated, err.Error())
+	}
+	if err != nil {
+		f.opts.Logger.ErrorContext(ctx, "cannot authenticate a sidecar", "error", err)
+		return status.Error(codes.Unavailable, "cannot check the token now; try again")
+	}
+	requests, err := f.receive(stream)
+	if err != nil {
+		return err
+	}
+	hello, err := awaitHello(ctx, requests)
+	if err != nil {
+		return err
+	}
+	key := sidecarKey{credential, hello.GetSidecarId()}
+	mine, err := f.join(key, apps, hello)
+	if err != nil {
+		return err
+	}
+	defer f.leave(key, mine)
+	f.opts.Logger.InfoContext(ctx, "sidecar connected", "sidecar", key.id, "token_id", credential)
+	if err := stream.Send(&fleetv1.ConnectResponse{Payload: &fleetv1.ConnectResponse_Welcome{
+		Welcome: &fleetv1.Welcome{Apps: apps},
+	}}); err != nil {
+		return err
+	}
+	return f.converse(ctx, key, mine, requests)
+}
+
+// received is a request, or why there will be no more.
+type received struct {
+	request *fleetv1.ConnectRequest
+	err     error
+}
+
+// receive reads the stream in a goroutine of its own, since only the end of the call can interrupt a read. It ends with
+// the stream's context, which is soon after Connect has returned; Close waits for it.
+func (f *Fleet) receive(stream grpc.BidiStreamingServer[fleetv1.ConnectRequest, fleetv1.ConnectResponse]) (<-chan received, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, errFleetClosed
+	}
+	ch := make(chan received)
+	f.readers.Go(func() {
+		for {
+			request, err := stream.Recv()
+			select {
+			case ch <- received{request, err}:
+			case <-stream.Context().Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+	return ch, nil
+}
+
+var errFleetClosed = status.Error(codes.Unavailable, "control plane is stopping")
+
+func awaitHello(ctx context.Context, requests <-chan received) (*fleetv1.Hello, error) {
+	timer := time.NewTimer(helloWithin)
+	defer timer.Stop()
+	select {
+	case r := <-requests:
+		if r.err != nil {
+			return nil, endOf(r.err)
+		}
+		hello := r.request.GetHello()
+		switch {
+		case hello == nil:
+			return nil, status.Error(codes.InvalidArgument, "the first request must be a hello")
+		case !sidehook.ValidName(hello.GetSidecarId()):
+			return nil, status.Errorf(codes.InvalidArgument, "hello.sidecar_id: must be 1 to %d of A-Z a-z 0-9 _ -",
+				sidehook.MaxNameLen)
+		}
+		return hello, nil
+	case <-timer.C:
+		return nil, status.Errorf(codes.DeadlineExceeded, "no hello within %s", helloWithin)
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
+}
+
+// endOf is what Connect returns when the stream cannot be read any more.
+func endOf(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// join notes that a sidecar is connected and ends the earlier stream of the same one.
+func (f *Fleet) join(key sidecarKey, apps []string, hello *fleetv1.Hello) (*fleetStream, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, errFleetClosed
+	}
+	now := f.opts.Now()
+	f.forget(now)
+	state := f.sidecars[key]
+	if state == nil {
+		if len(f.sidecars) >= MaxSidecars {
+			return nil, status.Errorf(codes.ResourceExhausted, "there are %d sidecars already", MaxSidecars)
+		}
+		state = &sidecarState{}
+		f.sidecars[key] = state
+	}
+	if state.stream != nil {
+		state.stream.end(status.Error(codes.Aborted, "the sidecar connected again"))
+	}
+	state.stream = &fleetStream{over: make(chan struct{})}
+	state.info = Sidecar{
+		Credential: key.credential, ID: key.id, Hostname: cut(hello.GetHostname(), maxShortText),
+		Version: cut(hello.GetVersion(), maxShortText), Apps: apps, Connected: true, LastSeen: now,
+	}
+	if t := hello.GetStartedAt(); t.IsValid() {
+		state.info.StartedAt = t.AsTime()
+	}
+	return state.stream, nil
+}
+
+// forget drops sidecars that went away long ago, and the longest gone when there are too many.
+func (f *Fleet) forget(now time.Time) {
+	var oldest sidecarKey
+	var oldestSeen time.Time
+	for key, state := range f.sidecars {
+		switch {
+		case state.stream != nil:
+		case now.Sub(state.info.LastSeen) > forgetAfter:
+			delete(f.sidecars, key)
+		case oldestSeen.IsZero() || state.info.LastSeen.Before(oldestSeen):
+			oldest, oldestSeen = key, state.info.LastSeen
+		}
+	}
+	if len(f.sidecars) >= MaxSidecars && !oldestSeen.IsZero() {
+		delete(f.sidecars, oldest)
+	}
+}
+
+// leave notes that a sidecar went away, unless it has connected again meanwhile.
+func (f *Fleet) leave(key sidecarKey, mine *fleetStream) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if state := f.sidecars[key]; state != nil && state.stream == mine {
+		state.stream = nil
+		state.info.Connected, state.info.Ready = false, false
+		state.info.LastSeen = f.opts.Now()
+	}
+}
+
+func (f *Fleet) converse(ctx context.Context, key sidecarKey, mine *fleetStream, requests <-chan received) error {
+	for {
+		select {
+		case r := <-requests:
+			if r.err != nil {
+				return endOf(r.err)
+			}
+			report := r.request.GetReport()
+			if report == nil {
+				return status.Error(codes.InvalidArgument, "after the hello only reports are expected")
+			}
+			apps := f.reported(key, mine, report)
+			f.tellGone(ctx, apps, report.GetGone())
+		case <-mine.over:
+			return mine.err
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		}
+	}
+}
+
+// reported keeps a report and returns the apps that the sidecar's credential allows.
+func (f *Fleet) reported(key sidecarKey, mine *fleetStream, r *fleetv1.Report) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	state := f.sidecars[key]
+	if state == nil || state.stream != mine {
+		return nil // it has connected again; this report is late
+	}
+	info := &state.info
+	info.LastSeen = f.opts.Now()
+	info.Ready, info.Stale = r.GetReady(), r.GetStale()
+	info.SnapshotVersion = cut(r.GetSnapshotVersion(), maxShortText)
+	info.Pending, info.OldestAge = r.GetPending(), 0
+	if age := r.GetOldestAge(); age.IsValid() {
+		info.OldestAge = max(0, age.AsDuration())
+	}
+	info.Delivered, info.Dead, info.FailedAttempts = r.GetDelivered(), r.GetDead(), r.GetFailedAttempts()
+	info.Rejections = nil
+	for _, x := range r.GetRejections()[:min(maxRejections, len(r.GetRejections()))] {
+		info.Rejections = append(info.Rejections, Rejection{
+			Resource: cut(x.GetResource(), maxLongText), Reason: cut(x.GetReason(), maxLongText),
+		})
+	}
+	return info.Apps
+}
+
+// tellGone passes on what endpoints are gone. A failure is logged; the sidecar reports it again.
+func (f *Fleet) tellGone(ctx context.Context, apps []string, gone []*fleetv1.GoneWebhook) {
+	if f.opts.Gone == nil {
+		return
+	}
+	for _, g := range gone[:min(maxGone, len(gone))] {
+		k := sidehook.WebhookKey{App: g.GetApp(), ID: g.GetWebhook()}
+		if !slices.Contains(apps, k.App) || !sidehook.ValidName(k.ID) || !g.GetAt().IsValid() {
+			f.opts.Logger.WarnContext(ctx, "report of a gone webhook is ignored: not of an app that the token allows, or malformed")
+			continue
+		}
+		if err := f.opts.Gone(ctx, k, g.GetAt().AsTime()); err != nil {
+			f.opts.Logger.ErrorContext(ctx, "cannot disable a gone webhook", "app", k.App, "webhook", k.ID, "error", err)
+		}
+	}
+}
+
+// Sidecars lists the sidecars by id.
+func (f *Fleet) Sidecars() []Sidecar {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forget(f.opts.Now())
+	all := make([]Sidecar, 0, len(f.sidecars))
+	for _, state := range f.sidecars {
+		info := state.info // its slices are replaced, never changed
+		all = append(all, info)
+	}
+	slices.SortFunc(all, func(a, b Sidecar) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.Credential, b.Credential))
+	})
+	return all
+}
+
+// EndStreams ends the streams that were opened with a credential, because it was revoked. The sidecars of it are
+// forgotten.
+func (f *Fleet) EndStreams(credential string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key, state := range f.sidecars {
+		if key.credential != credential {
+			continue
+		}
+		if state.stream != nil {
+			state.stream.end(status.Error(codes.Unauthenticated, "the token was revoked"))
+		}
+		delete(f.sidecars, key)
+	}
+}
+
+// Close ends all streams and waits for them. Stop the gRPC server after it.
+func (f *Fleet) Close() error {
+	f.mu.Lock()
+	f.closed = true
+	for _, state := range f.sidecars {
+		if state.stream != nil {
+			state.stream.end(errFleetClosed)
+		}
+	}
+	f.mu.Unlock()
+	f.readers.Wait()
+	return nil
+}
+
+// cut bounds a text that a sidecar sent, and makes it valid UTF-8.
+func cut(s string, limit int) string {
+	if len(s) > limit {
+		s = s[:limit]
+	}
+	return string([]rune(s))
+}

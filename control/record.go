@@ -1,0 +1,156 @@
+package control
+
+import (
+	"encoding/base64"
+	"strings"
+	"time"
+
+	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/xds"
+)
+
+// The keys of the store. Ids have no slash in them, so each key reads back in one way.
+//
+//	apps/{app}                    appRecord
+//	counts/{app}                  countRecord: changed with every webhook that is added or removed
+//	names/{app}/{base64url name}  nameRecord: makes names unique
+//	webhooks/{app}/{id}           webhookRecord
+//	secrets/{app}/{webhook}/{id}  secretRecord
+//	tokens/{hash}                 tokenRecord, by the SHA-256 of the token
+//	token-ids/{id}                tokenIDRecord
+const (
+	appsPrefix     = "apps/"
+	webhooksPrefix = "webhooks/"
+	secretsPrefix  = "secrets/"
+	tokensPrefix   = "tokens/"
+)
+
+func appKey(app string) string             { return appsPrefix + app }
+func countKey(app string) string           { return "counts/" + app }
+func webhookPrefix(app string) string      { return webhooksPrefix + app + "/" }
+func secretPrefix(app, id string) string   { return secretsPrefix + app + "/" + id + "/" }
+func tokenKey(hash string) string          { return tokensPrefix + hash }
+func tokenIDKey(id string) string          { return "token-ids/" + id }
+func secretKey(app, id, sec string) string { return secretPrefix(app, id) + sec }
+
+func webhookKey(k sidehook.WebhookKey) string { return webhookPrefix(k.App) + k.ID }
+
+func nameKey(app, name string) string {
+	return "names/" + app + "/" + base64.RawURLEncoding.EncodeToString([]byte(name))
+}
+
+// place is what a key says about its record: its kind (the first segment) and the ids after it.
+type place struct {
+	kind string
+	ids  []string
+}
+
+func placeOf(key string) place {
+	parts := strings.Split(key, "/")
+	return place{kind: parts[0] + "/", ids: parts[1:]}
+}
+
+type appRecord struct {
+	DisplayName string    `json:"display_name,omitempty"`
+	HTTPSOnly   bool      `json:"https_only,omitempty"`
+	CreatedAt   time.Time `json:"created_at"`
+	UpdatedAt   time.Time `json:"updated_at"`
+}
+
+func (r *appRecord) app(id string) *App {
+	return &App{
+		ID: id, DisplayName: r.DisplayName, HTTPSOnly: r.HTTPSOnly, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
+	}
+}
+
+type countRecord struct {
+	Webhooks int `json:"webhooks"`
+}
+
+type nameRecord struct {
+	Webhook string `json:"webhook"`
+}
+
+type headerRecord struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+type webhookRecord struct {
+	Name           string          `json:"name"`
+	URL            string          `json:"url"`
+	Headers        []headerRecord  `json:"headers,omitempty"`
+	Events         []string        `json:"events"`
+	AutomaticRetry bool            `json:"automatic_retry"`
+	Format         string          `json:"format"`
+	Transformer    string          `json:"transformer,omitempty"`
+	Status         string          `json:"status"`
+	DisabledReason string          `json:"disabled_reason,omitempty"`
+	RetrySchedule  []time.Duration `json:"retry_schedule,omitempty"` // nanoseconds
+	Timeout        time.Duration   `json:"timeout"`                  // nanoseconds
+	CreatedAt      time.Time       `json:"created_at"`
+	UpdatedAt      time.Time       `json:"updated_at"`
+}
+
+func recordOfWebhook(w *sidehook.Webhook) *webhookRecord {
+	r := &webhookRecord{
+		Name: w.Name, URL: w.URL, Events: w.Events, AutomaticRetry: w.AutomaticRetry, Format: w.Format,
+		Transformer: w.Transformer, Status: string(w.Status), DisabledReason: w.DisabledReason,
+		RetrySchedule: w.RetrySchedule, Timeout: w.Timeout, CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt,
+	}
+	for _, h := range w.Headers {
+		r.Headers = append(r.Headers, headerRecord(h))
+	}
+	return r
+}
+
+func (r *webhookRecord) webhook(k sidehook.WebhookKey) *sidehook.Webhook {
+	w := &sidehook.Webhook{
+		App: k.App, ID: k.ID, Name: r.Name, URL: r.URL, Events: r.Events, AutomaticRetry: r.AutomaticRetry,
+		Format: r.Format, Transformer: r.Transformer, Status: sidehook.WebhookStatus(r.Status),
+		DisabledReason: r.DisabledReason, RetrySchedule: r.RetrySchedule, Timeout: r.Timeout,
+		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
+	}
+	for _, h := range r.Headers {
+		w.Headers = append(w.Headers, sidehook.Header(h))
+	}
+	return w
+}
+
+type secretRecord struct {
+	Key       []byte     `json:"key"`
+	CreatedAt time.Time  `json:"created_at"`
+	NotAfter  *time.Time `json:"not_after,omitempty"`
+}
+
+// secret has no NotBefore: a new secret signs at once, also on a sidecar whose clock is behind.
+func (r *secretRecord) secret(app, webhook, id string) (*sidehook.Secret, error) {
+	key, err := sidehook.KeyFromBytes(r.Key)
+	if err != nil {
+		return nil, err
+	}
+	s := &sidehook.Secret{App: app, Webhook: webhook, ID: id, Key: key}
+	if r.NotAfter != nil {
+		s.NotAfter = *r.NotAfter
+	}
+	return s, s.Validate()
+}
+
+// live reports whether the secret still signs at t.
+func (r *secretRecord) live(t time.Time) bool { return r.NotAfter == nil || t.Before(*r.NotAfter) }
+
+type tokenRecord struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Kind      TokenKind `json:"kind"`
+	Apps      []string  `json:"apps,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+type tokenIDRecord struct {
+	Hash string `json:"hash"`
+}
+
+func (r *appRecord) policy(id string) *xds.AppPolicy {
+	return &xds.AppPolicy{App: id, DisplayName: r.DisplayName, HTTPSOnly: r.HTTPSOnly}
+}

@@ -1,0 +1,160 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/storage"
+)
+
+var errForbidden = errors.New("this token is not for that")
+
+// fields of the service's errors that come from the path.
+var pathFields = map[string]bool{"app": true, "id": true}
+
+// problem turns an error of the service into a problem. place is where its fields come from: body or query.
+func (h *rest) problem(ctx context.Context, err error, place string) error {
+	var field *sidehook.FieldError
+	var conflict *ConflictError
+	var full *sidehook.FullError
+	switch {
+	case errors.As(err, &field):
+		return newProblem(http.StatusUnprocessableEntity, field.Error(), field.Field, field.Reason, place)
+	case errors.As(err, &conflict):
+		return newProblem(http.StatusConflict, conflict.Error(), conflict.Field, conflict.Reason, place)
+	case errors.Is(err, sidehook.ErrNotFound):
+		return newProblem(http.StatusNotFound, err.Error(), "", "", "")
+	case errors.Is(err, ErrUnauthenticated):
+		p := newProblem(http.StatusUnauthorized, "send a token: Authorization: Bearer "+TokenPrefix+"…", "", "", "")
+		return huma.ErrorWithHeaders(p, http.Header{"WWW-Authenticate": {`Bearer realm="sidehook"`}})
+	case errors.Is(err, errForbidden):
+		return newProblem(http.StatusForbidden, err.Error(), "", "", "")
+	case errors.As(err, &full):
+		return later(http.StatusInsufficientStorage, full.What, int(full.RetryAfter.Seconds()))
+	case errors.Is(err, ErrBusy):
+		return later(http.StatusServiceUnavailable, err.Error(), 1)
+	case errors.Is(err, storage.ErrClosed), errors.Is(err, sidehook.ErrStopping):
+		return later(http.StatusServiceUnavailable, "control plane is stopping", 1)
+	case ctx.Err() != nil:
+		return later(http.StatusServiceUnavailable, "request was cancelled", 1)
+	}
+	h.log.ErrorContext(ctx, "request failed", "error", err)
+	return newProblem(http.StatusInternalServerError, "something is wrong in the control plane; its log says what", "", "", "")
+}
+
+func newProblem(code int, detail, field, reason, place string) *huma.ErrorModel {
+	p := &huma.ErrorModel{Status: code, Title: http.StatusText(code), Detail: detail}
+	if field != "" {
+		if pathFields[field] {
+			place = "path"
+		}
+		p.Errors = []*huma.ErrorDetail{{Message: reason, Location: place + "." + field}}
+	}
+	return p
+}
+
+func later(code int, detail string, seconds int) error {
+	return huma.ErrorWithHeaders(newProblem(code, detail, "", "", ""),
+		http.Header{"Retry-After": {strconv.Itoa(max(1, seconds))}})
+}
+
+// plainProblems rewords what huma says about malformed input, so that it names the field, and takes out the values,
+// which can be secret.
+func plainProblems(_ huma.Context, _ string, v any) (any, error) {
+	p, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	for _, e := range p.Errors {
+		if e == nil {
+			continue
+		}
+		e.Value = nil
+		e.Location, e.Message = plainDetail(e.Location, e.Message)
+	}
+	if p.Detail == "validation failed" && len(p.Errors) > 0 && p.Errors[0] != nil {
+		_, field, _ := strings.Cut(p.Errors[0].Location, ".")
+		p.Detail = strings.TrimPrefix(field+": "+p.Errors[0].Message, ": ")
+	}
+	return p, nil
+}
+
+func plainDetail(location, message string) (string, string) {
+	if rest, ok := strings.CutPrefix(message, "expected required property "); ok {
+		if name, ok := strings.CutSuffix(rest, " to be present"); ok {
+			return location + "." + name, "is required"
+		}
+	}
+	switch {
+	case message == "unexpected property":
+		return location, "is not a known field"
+	case strings.HasPrefix(message, "expected "):
+		return location, "must be " + article(strings.TrimPrefix(message, "expected "))
+	}
+	return location, message
+}
+
+// article puts "a" or "an" before the name of a type.
+func article(s string) string {
+	switch s {
+	case "string", "boolean", "number":
+		return "a " + s
+	case "array", "object", "integer":
+		return "an " + s
+	}
+	return s
+}
+
+// refuse writes the problem of an error outside an operation.
+func (h *rest) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	err = h.problem(r.Context(), err, "")
+	var headers huma.HeadersError
+	if errors.As(err, &headers) {
+		for key, values := range headers.GetHeaders() {
+			for _, v := range values {
+				w.Header().Add(key, v)
+			}
+		}
+	}
+	var p *huma.ErrorModel
+	if errors.As(err, &p) {
+		writeProblem(w, p)
+	}
+}
+
+// unrouted turns what ServeMux answers without a matching pattern into a problem.
+func (h *rest) unrouted(w http.ResponseWriter, r *http.Request, handler http.Handler) {
+	probe := &statusProbe{header: make(http.Header), code: http.StatusOK}
+	handler.ServeHTTP(probe, r)
+	detail := "there is nothing at this path; /openapi.json lists what there is"
+	if probe.code == http.StatusMethodNotAllowed {
+		w.Header()["Allow"] = probe.header["Allow"]
+		detail = "this path takes " + probe.header.Get("Allow")
+	} else {
+		probe.code = http.StatusNotFound
+	}
+	writeProblem(w, newProblem(probe.code, detail, "", "", ""))
+}
+
+// statusProbe is a ResponseWriter that keeps the status and headers only.
+type statusProbe struct {
+	header http.Header
+	code   int
+}
+
+func (p *statusProbe) Header() http.Header         { return p.header }
+func (p *statusProbe) WriteHeader(code int)        { p.code = code }
+func (p *statusProbe) Write(b []byte) (int, error) { return len(b), nil }
+
+func writeProblem(w http.ResponseWriter, p *huma.ErrorModel) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
+}
