@@ -64,7 +64,7 @@ type Options struct {
 	// TLS is the base configuration (RootCAs, MinVersion, ...), nil for the system's roots. It is copied; TLS 1.2 is
 	// the least version, ALPN is http/1.1, and a session cache is added when it has none.
 	TLS *tls.Config
-	// UserAgent is sent with every request; "" for "Sidehook".
+	// UserAgent is sent with every request; "" for "Sidehook", and so is one that has a line break in it.
 	UserAgent string
 	// Resolver finds addresses; nil for net.DefaultResolver.
 	Resolver Resolver

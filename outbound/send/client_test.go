@@ -499,7 +499,7 @@ func TestAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if n > 1 {
+	if n > 3 { // 0 in fact; the race detector makes sync.Pool forget at random
 		t.Errorf("%.1f allocations per request on a kept-alive connection", n)
 	}
 	if s := c.Stats(); s.Dials != 1 {

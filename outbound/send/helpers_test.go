@@ -2,21 +2,30 @@ package send_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/outbound/send"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(receiverEnv) != "" {
+		receive()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience is the timeout of requests that are expected to succeed, or to fail for another reason.
 const patience = 20 * time.Second
@@ -191,4 +200,17 @@ func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
+}
+
+// A delivery as it looks in real life.
+var benchBody = bytes.Repeat([]byte("x"), 1024)
+
+var benchHeaders = []sidehook.Header{
+	{Key: "Content-Type", Value: "application/json"},
+	{Key: "webhook-id", Value: "evt_0123456789abcdefghijklmnop"},
+	{Key: "webhook-timestamp", Value: "1700000000"},
+	{Key: "webhook-signature", Value: "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="},
+	{Key: "Sidehook-Delivery", Value: "dlv_0123456789abcdefghjkmnpqrs"},
+	{Key: "Sidehook-Attempt", Value: "1"},
+	{Key: "traceparent", Value: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
 }
