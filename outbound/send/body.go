@@ -12,7 +12,7 @@ const (
 	// again. A new connection is cheaper than reading more.
 	maxDrain = 64 << 10
 	// drainTime is how long that may take.
-	drainTime = 100 * time.Millisecond
+	drainTime = 200 * time.Millisecond
 	// maxChunkLine bounds the line before a chunk, its extensions included.
 	maxChunkLine = 1 << 10
 	// maxChunkOverhead bounds what a body has in bytes that are not content: chunk lines and trailers.

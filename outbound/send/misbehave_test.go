@@ -248,20 +248,21 @@ func TestStallBehindTheKeptPart(t *testing.T) {
 }
 
 func TestTimeouts(t *testing.T) {
-	const short = 60 * time.Millisecond
+	const short = 300 * time.Millisecond
 	for _, tc := range []struct {
 		name, answer, text string
 		status             int
 	}{
-		{"silence", "", "timeout after 60ms waiting for the response", 0},
-		{"half a status line", "HTTP/1.1", "timeout after 60ms waiting for the response", 0},
-		{"half a head", "HTTP/1.1 200 OK\r\nX: y\r\n", "timeout after 60ms reading the response headers", 0},
-		{"1xx only", "HTTP/1.1 100 Continue\r\n\r\n", "timeout after 60ms reading the response headers", 0},
-		{"half a body", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", "timeout after 60ms reading the response body", 200},
-		{"half a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nok", "timeout after 60ms reading the response body", 200},
-		{"open end", "HTTP/1.1 200 OK\r\n\r\nok", "timeout after 60ms reading the response body", 200},
+		{"silence", "", "timeout after 300ms waiting for the response", 0},
+		{"half a status line", "HTTP/1.1", "timeout after 300ms waiting for the response", 0},
+		{"half a head", "HTTP/1.1 200 OK\r\nX: y\r\n", "timeout after 300ms reading the response headers", 0},
+		{"1xx only", "HTTP/1.1 100 Continue\r\n\r\n", "timeout after 300ms reading the response headers", 0},
+		{"half a body", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok", "timeout after 300ms reading the response body", 200},
+		{"half a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nok", "timeout after 300ms reading the response body", 200},
+		{"open end", "HTTP/1.1 200 OK\r\n\r\nok", "timeout after 300ms reading the response body", 200},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			srv := newRawServer(t, func(c net.Conn, r *bufio.Reader) {
 				if _, err := readRequest(r); err == nil {
 					_, _ = io.WriteString(c, tc.answer)
@@ -296,8 +297,8 @@ func TestDripDoesNotExtendTheTimeout(t *testing.T) {
 		}
 	})
 	c := newClient(t, send.Options{})
-	_, err := c.Send(t.Context(), &send.Request{URL: srv.endpoint()}, 80*time.Millisecond)
-	wantError(t, err, send.KindTimeout, "timeout after 80ms reading the response headers")
+	_, err := c.Send(t.Context(), &send.Request{URL: srv.endpoint()}, 300*time.Millisecond)
+	wantError(t, err, send.KindTimeout, "timeout after 300ms reading the response headers")
 }
 
 func TestTimeoutOfARequestThatIsNotRead(t *testing.T) {
@@ -306,20 +307,20 @@ func TestTimeoutOfARequestThatIsNotRead(t *testing.T) {
 		<-t.Context().Done()
 	})
 	c := newClient(t, send.Options{})
-	_, err := c.Send(t.Context(), &send.Request{URL: srv.endpoint(), Body: make([]byte, 32<<20)}, 100*time.Millisecond)
-	wantError(t, err, send.KindTimeout, "timeout after 100ms sending the request")
+	_, err := c.Send(t.Context(), &send.Request{URL: srv.endpoint(), Body: make([]byte, 32<<20)}, 400*time.Millisecond)
+	wantError(t, err, send.KindTimeout, "timeout after 400ms sending the request")
 }
 
 func TestTimeoutInTLSHandshake(t *testing.T) {
 	srv := newRawServer(t, func(c net.Conn, _ *bufio.Reader) { untilClosed(c) })
 	e := endpoint(t, "https://"+srv.ln.Addr().String())
 	c := newClient(t, send.Options{})
-	_, err := c.Send(t.Context(), &send.Request{URL: e}, 60*time.Millisecond)
-	wantError(t, err, send.KindTimeout, "timeout after 60ms in the TLS handshake")
+	_, err := c.Send(t.Context(), &send.Request{URL: e}, 300*time.Millisecond)
+	wantError(t, err, send.KindTimeout, "timeout after 300ms in the TLS handshake")
 
-	c = newClient(t, send.Options{DialTimeout: 50 * time.Millisecond})
+	c = newClient(t, send.Options{DialTimeout: 250 * time.Millisecond})
 	_, err = c.Send(t.Context(), &send.Request{URL: e}, patience)
-	wantError(t, err, send.KindTimeout, "timeout after 50ms in the TLS handshake")
+	wantError(t, err, send.KindTimeout, "timeout after 250ms in the TLS handshake")
 }
 
 func TestDeadlineOfTheContext(t *testing.T) {

@@ -95,8 +95,8 @@ func TestNoSecondTryAfterTimeout(t *testing.T) {
 	c := newClient(t, send.Options{Now: newClock().Now})
 	e := srv.endpoint()
 	mustPost(t, c, e)
-	_, err := c.Send(t.Context(), &send.Request{URL: e}, 50*time.Millisecond)
-	wantError(t, err, send.KindTimeout, "timeout after 50ms waiting for the response")
+	_, err := c.Send(t.Context(), &send.Request{URL: e}, 300*time.Millisecond)
+	wantError(t, err, send.KindTimeout, "timeout after 300ms waiting for the response")
 	if s := c.Stats(); s.Dials != 1 {
 		t.Errorf("%+v", s)
 	}
