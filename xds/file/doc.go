@@ -1,0 +1,29 @@
+// Package file reads the resources that a control plane would push from a YAML file, for laptops, tests and hosts
+// without a control plane, and watches the file for changes. It is not the configuration of the sidecar process itself
+// (addresses, limits, folders).
+//
+//	apps:
+//	  - id: demo
+//	    policy: {display_name: Demo, https_only: false}
+//	    webhooks:
+//	      - id: crm
+//	        name: CRM                       # unique within the app; default: the id
+//	        url: https://crm.example.com/in
+//	        events: ["person.*"]
+//	        headers: [{key: X-A, value: "1"}]
+//	        automatic_retry: true           # default true
+//	        format: standard                # default standard
+//	        transformer: redact             # default none
+//	        status: enabled                 # default enabled
+//	        timeout: 15s                    # default 15s
+//	        retry_policy: {schedule: [5s, 5m]}
+//	        secrets:                        # at least one
+//	          - {id: s1, key: whsec_…}      # or key_file: a file with the key, beside this one
+//	          - {id: s2, key_file: crm.key, not_before: 2026-01-01T00:00:00Z, not_after: 2027-01-01T00:00:00Z}
+//	    transformers: [{name: redact, description: Hides names}]
+//	    event_types:
+//	      - {type: person.created, product: crm, description: {en: A person was added}, sample: '{"id": 1}'}
+//
+// The file is read strictly: an unknown key is an error, and so are anchors, aliases and tags. All that is wrong is
+// reported at once, each with line, column and field.
+package file
