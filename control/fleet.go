@@ -131,13 +131,9 @@ func (f *Fleet) Register(g grpc.ServiceRegistrar) { fleetv1.RegisterFleetService
 // Connect implements FleetService.
 func (f *Fleet) Connect(stream grpc.BidiStreamingServer[fleetv1.ConnectRequest, fleetv1.ConnectResponse]) error {
 	ctx := stream.Context()
-	apps, credential, err := f.opts.Authenticate(ctx)
-	if errors.Is(err, ErrUnauthenticated) {
-		return status.Error(codes.Unauthenticated, err.Error())
-	}
+	apps, credential, err := f.authenticate(ctx)
 	if err != nil {
-		f.opts.Logger.ErrorContext(ctx, "cannot authenticate a sidecar", "error", err)
-		return status.Error(codes.Unavailable, "cannot check the token now; try again")
+		return err
 	}
 	requests, err := f.receive(stream)
 	if err != nil {
@@ -153,6 +149,10 @@ func (f *Fleet) Connect(stream grpc.BidiStreamingServer[fleetv1.ConnectRequest, 
 		return err
 	}
 	defer f.leave(key, mine)
+	// A token that was revoked before join had no stream to end, so it is asked for once more.
+	if _, _, err := f.authenticate(ctx); err != nil {
+		return err
+	}
 	f.opts.Logger.InfoContext(ctx, "sidecar connected", "sidecar", key.id, "token_id", credential)
 	if err := stream.Send(&fleetv1.ConnectResponse{Payload: &fleetv1.ConnectResponse_Welcome{
 		Welcome: &fleetv1.Welcome{Apps: apps},
@@ -160,6 +160,19 @@ func (f *Fleet) Connect(stream grpc.BidiStreamingServer[fleetv1.ConnectRequest, 
 		return err
 	}
 	return f.converse(ctx, key, mine, requests)
+}
+
+// authenticate returns errors as gRPC statuses.
+func (f *Fleet) authenticate(ctx context.Context) (apps []string, credential string, err error) {
+	apps, credential, err = f.opts.Authenticate(ctx)
+	if errors.Is(err, ErrUnauthenticated) {
+		return nil, "", status.Error(codes.Unauthenticated, err.Error())
+	}
+	if err != nil {
+		f.opts.Logger.ErrorContext(ctx, "cannot authenticate a sidecar", "error", err)
+		return nil, "", status.Error(codes.Unavailable, "cannot check the token now; try again")
+	}
+	return apps, credential, nil
 }
 
 // received is a request, or why there will be no more.

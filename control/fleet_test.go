@@ -239,3 +239,26 @@ func TestRevokedTokenEndsFleetStream(t *testing.T) {
 	p.check(p.fleet.Close())
 	wantEnd(t, kept, codes.Unavailable, "stopping")
 }
+
+// TestTokenRevokedWhileConnecting revokes the token between its check and the moment the sidecar is listed, when there
+// is no stream yet to end.
+func TestTokenRevokedWhileConnecting(t *testing.T) {
+	p := newPlane(t)
+	p.makeApp("a")
+	token, id := p.makeToken("sidecar", "a")
+	fleet, err := control.NewFleet(control.FleetOptions{
+		Authenticate: func(ctx context.Context) ([]string, string, error) {
+			apps, credential, err := p.svc.AuthenticateSidecar(ctx)
+			if err == nil {
+				err = p.svc.RevokeToken(ctx, id)
+			}
+			return apps, credential, err
+		},
+	})
+	p.check(err)
+	p.check(p.fleet.Close())
+	p.fleet = fleet
+	stream := p.connect(p.fleetClient(), token)
+	p.check(stream.Send(hello("x")))
+	wantEnd(t, stream, codes.Unauthenticated, "token")
+}
