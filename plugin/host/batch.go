@@ -17,6 +17,10 @@ import (
 const (
 	// maxSenders is how many calls of one process are under way at once.
 	maxSenders = 4
+	// fullEnough is how many items must wait, for each call under way, for one more to be sent beside them at once.
+	fullEnough = 32
+	// slowCall is how long items wait for calls under way before one more is sent beside them in any case.
+	slowCall = time.Millisecond
 	// maxBatch is how many items one call carries.
 	maxBatch = 64
 	// maxBatchBytes is how many bytes of event data one call carries, unless its first item alone has more.
@@ -50,7 +54,8 @@ type sending struct {
 	queue    []*call
 	senders  int
 	underWay int
-	solo     bool // the item under way is a suspect
+	solo     bool        // the item under way is a suspect
+	nudge    *time.Timer // lets dispatch start a sender for few items; nil when not set
 }
 
 // batch is what one call of the process carries.
@@ -134,19 +139,48 @@ func (u *unit) close(i *instance, why error) {
 		c.answer <- outcome{err: err}
 	}
 	u.queue = nil
+	if u.nudge != nil && u.nudge.Stop() {
+		u.nudge = nil
+	}
 }
 
-// dispatchLocked starts senders while items wait and the limits allow.
+// dispatchLocked starts senders while items wait and the limits allow. The first starts at once; the others only for
+// many items, or when the calls under way prove slow, because full batches cost less.
 func (u *unit) dispatchLocked() {
-	for u.current != nil && u.senders < maxSenders {
-		i := u.current
-		b := u.pickLocked()
-		if len(b.calls) == 0 {
+	for u.current != nil && len(u.queue) > 0 && u.senders < maxSenders {
+		if len(u.queue) < fullEnough*u.senders {
+			u.setNudgeLocked()
 			return
 		}
-		u.senders++
-		i.senders.Go(func() { u.send(i, b) })
+		if !u.startSenderLocked() {
+			return
+		}
 	}
+}
+
+func (u *unit) startSenderLocked() bool {
+	i, b := u.current, u.pickLocked()
+	if len(b.calls) == 0 {
+		return false
+	}
+	u.senders++
+	i.senders.Go(func() { u.send(i, b) })
+	return true
+}
+
+// setNudgeLocked sees to it that what waits now is sent soon, even if no call returns.
+func (u *unit) setNudgeLocked() {
+	if u.nudge != nil {
+		return
+	}
+	u.nudge = time.AfterFunc(slowCall, func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		u.nudge = nil
+		if u.current != nil && len(u.queue) > 0 && u.senders < maxSenders && u.startSenderLocked() {
+			u.dispatchLocked()
+		}
+	})
 }
 
 // pickLocked takes the next batch from the queue and counts it as under way. Items that have waited for longer than the

@@ -15,8 +15,9 @@
 // # Why a batch, and how
 //
 // A gRPC call costs about 70 µs on the machine, most of it waking processes, so one call carries what is waiting. A
-// call is sent at once while fewer than four are under way; then calls wait, and the next free sender takes all that
-// wait, at most 64. An idle transformer thus adds no delay, and a busy one amortises.
+// call is sent at once when none is under way; then items wait, and the next free sender takes all that wait, at most 64.
+// A second, third or fourth call goes beside it when many items wait, or when it takes more than a millisecond. An idle
+// transformer thus adds no delay, and a busy one amortises.
 //
 // After trouble (a crash, a call without an answer in time) each item that was under way is next sent alone. So an event
 // that kills the process is found out, and fails: see suspects.go.

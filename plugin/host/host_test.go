@@ -266,7 +266,7 @@ func TestFailures(t *testing.T) {
 		"nothing":             "neither a result nor an error",
 		"huge":                "limit is 1048576",
 		"header:Content-Type": "set by Sidehook",
-		"header:a(b":          "not a legal header name",
+		"odd-header":          "not a legal header name",
 	} {
 		_, err := r.ask(typ)
 		var f *sidehook.TransformFailure
@@ -532,6 +532,9 @@ func TestNoiseDoesNotBlock(t *testing.T) {
 		if _, err := r.ask("noise"); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := r.Stop(t.Context()); err != nil { // then all that it wrote is in the log
+		t.Fatal(err)
 	}
 	wantWords(t, r.log.String(), "noise on stdout 0", "noise on stderr 0")
 }

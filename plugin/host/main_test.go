@@ -139,6 +139,8 @@ func (a *actor) Transform(ctx context.Context, item *plugin.Item) (*plugin.Resul
 		return plugin.Rewrite(make([]byte, plugin.MaxData+1)), nil
 	case "header":
 		return plugin.Keep().WithHeader(arg, "v"), nil
+	case "odd-header":
+		return plugin.Keep().WithHeader("a b", "v"), nil
 	case "keep":
 		return plugin.Keep().WithHeader("X-B", "2").WithHeader("X-A", "1").WithType("kept"), nil
 	case "env":

@@ -49,6 +49,7 @@ type childRunner struct {
 
 	mu      sync.Mutex
 	running bool // started and not yet reaped: the group may be signalled
+	doomed  bool // kill was called: do not start any more
 
 	words  tail
 	exited chan struct{} // closed when reaped and both pipes are read; never when the start failed
@@ -103,7 +104,10 @@ func (r *childRunner) own(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	r.mu.Lock()
-	err := r.cmd.Start()
+	err := errDoomed
+	if !r.doomed {
+		err = r.cmd.Start()
+	}
 	r.running = err == nil
 	r.failed.Store(err != nil)
 	r.mu.Unlock()
@@ -149,10 +153,13 @@ func (r *childRunner) logLine(stream, line string) {
 	r.command.Log(stream, line)
 }
 
-// kill kills the group, if the process has not been reaped.
+var errDoomed = errors.New("it was stopped before it was started")
+
+// kill kills the group, if the process has not been reaped, and keeps it from being started, if it has not been.
 func (r *childRunner) kill() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.doomed = true
 	if r.running {
 		killGroup(r.cmd.Process.Pid)
 	}
