@@ -57,6 +57,12 @@ var places = []place{
 		[]string{"words", "api", "contracts", "plugin kit"},
 		"adapters do not know each other",
 	},
+	{
+		"plugin suite",
+		[]string{"plugin/plugintest"},
+		[]string{"words", "api", "plugin kit", "plugin host"},
+		"it asks a transformer the way the sidecar's host does, and needs nothing else of the sidecar",
+	},
 
 	// Engines meet in internal/app and nowhere else: each must be usable and testable without the others.
 	{"ingest", []string{"ingest"}, []string{"words", "api", "contracts"}, "engines know contracts, never each other nor an adapter"},
@@ -94,7 +100,7 @@ var places = []place{
 	{
 		"commands",
 		[]string{"cmd"},
-		[]string{"words", "api", "contracts", "configuration", "app", "sign", "plugin kit", "plugin host", "xds file", "inbox", "terminal client"},
+		[]string{"words", "api", "contracts", "configuration", "app", "sign", "plugin kit", "plugin host", "plugin suite", "xds file", "inbox", "terminal client"},
 		"a command turns flags and signals into options; engines and stores are joined in internal/app",
 	},
 }
