@@ -14,9 +14,9 @@ import (
 // to the past. Watching a context costs more than a small request's parsing, so the watch stays in place when the
 // connection goes idle and is used again by the next request whose context has the same Done channel.
 //
-// Invariant: while busy, either the watch of the request's context is in place and will set the deadline to the
-// past, or it has done so (aborted). A watch that fires while the connection is idle, or that belongs to an earlier
-// context, does nothing.
+// Invariant: while a request has the connection, either the watch of the request's context is in place and will set
+// the deadline to the past, or that has been done (aborted). What a watch does while the connection is idle has no
+// effect, because begin sets the deadline anew; a watch of an earlier request's context does nothing.
 type conn struct {
 	pool *pool
 	net.Conn
@@ -26,7 +26,6 @@ type conn struct {
 	idleUntil time.Time
 
 	mu      sync.Mutex
-	busy    bool
 	aborted bool
 	watched <-chan struct{} // the Done channel being watched; nil for none
 	unwatch func() bool
@@ -39,7 +38,7 @@ var longAgo = time.Unix(1, 0)
 func (cn *conn) begin(ctx context.Context, deadline time.Time) error {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
-	cn.busy, cn.aborted = true, false
+	cn.aborted = false
 	if err := cn.SetDeadline(deadline); err != nil {
 		return err
 	}
@@ -52,8 +51,8 @@ func (cn *conn) begin(ctx context.Context, deadline time.Time) error {
 			cn.unwatch = context.AfterFunc(ctx, func() { cn.abort(done) })
 		}
 	}
-	// A watch kept from an earlier request may have fired just before busy was set, and done nothing. Then the
-	// context has ended already, which shows here.
+	// A watch kept from an earlier request may have fired already, and what it did is undone above. Then the context
+	// has ended, which shows here.
 	if ctx.Err() != nil {
 		cn.aborted = true
 		return cn.SetDeadline(longAgo)
@@ -71,28 +70,26 @@ func (cn *conn) limit(deadline time.Time) error {
 	return cn.SetDeadline(deadline)
 }
 
-// abort ends the request in flight if it is one that done belongs to.
+// abort ends the request in flight, if done belongs to its context.
 func (cn *conn) abort(done <-chan struct{}) {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
-	if cn.busy && cn.watched == done {
+	if cn.watched == done {
 		cn.aborted = true
 		_ = cn.SetDeadline(longAgo) // fails only on a closed connection, which is as good
 	}
 }
 
-// end takes the connection from its request and reports whether it can still be used.
+// end reports, at the end of a request, whether the connection can still be used.
 func (cn *conn) end() bool {
 	cn.mu.Lock()
 	defer cn.mu.Unlock()
-	cn.busy = false
 	return !cn.aborted
 }
 
 // close gives the connection up.
 func (cn *conn) close() {
 	cn.mu.Lock()
-	cn.busy = false
 	if cn.unwatch != nil {
 		cn.unwatch()
 		cn.watched, cn.unwatch = nil, nil

@@ -165,6 +165,28 @@ func TestFirstGoodAddressIsUsed(t *testing.T) {
 	}
 }
 
+type fixedResolver []netip.Addr
+
+func (r fixedResolver) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	return r, nil
+}
+
+// Resolvers may give IPv4 addresses in mapped form, which says nothing about the name; they are judged as IPv4.
+func TestMappedAddressesFromTheResolver(t *testing.T) {
+	srv := newRawServer(t, answering(okAnswer, true))
+	c := newClient(t, send.Options{Resolver: fixedResolver(addrs("::ffff:10.0.0.1", "::ffff:127.0.0.1"))})
+	_, port, _ := net.SplitHostPort(srv.ln.Addr().String())
+	if resp := mustPost(t, c, endpoint(t, "http://mapped.test:"+port+"/")); resp.Status != 200 {
+		t.Errorf("%+v", resp)
+	}
+	c = newClient(t, send.Options{Resolver: fixedResolver(addrs("::ffff:10.0.0.1"))})
+	_, err := post(t, c, endpoint(t, "http://mapped.test:"+port+"/"))
+	var blocked *send.BlockedError
+	if !errors.As(err, &blocked) || blocked.Addr != netip.MustParseAddr("10.0.0.1") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestConnectionRefused(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
