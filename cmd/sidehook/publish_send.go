@@ -12,13 +12,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	eventsv1 "github.com/sidehook/sidehook/api/events/v1"
 )
@@ -112,15 +110,8 @@ func refusalText(code codes.Code, message, violation string, retry time.Duration
 	return text
 }
 
-// Bounds of a batch: within those of PublishRequest, and small enough that one refusal costs little.
-const (
-	batchEvents = 256
-	batchBytes  = 512 << 10
-	// grace is how long answers are awaited after Ctrl-C.
-	grace = 5 * time.Second
-	// ticks is into how many batches a second is cut when a rate is given.
-	ticks = 100
-)
+// grace is how long answers are awaited after Ctrl-C.
+const grace = 5 * time.Second
 
 // stream emits batches and collects their answers.
 type stream struct {
@@ -182,53 +173,36 @@ func publishMany(ctx context.Context, s *sidecarConn, events eventSource, r *rep
 
 // sendAll sends until the source or ctx ends, and closes its half of the stream.
 func (st *stream) sendAll(ctx context.Context, events eventSource, perSecond float64) error {
-	limit, most := rate.NewLimiter(rate.Inf, 1), batchEvents
-	if perSecond > 0 {
-		most = min(batchEvents, max(1, int(perSecond)/ticks))
-		limit = rate.NewLimiter(rate.Limit(perSecond), most)
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	b := newBatcher(perSecond, st.send)
+	err := st.sendEach(ctx, ahead(reading, events), b)
+	if !errors.Is(err, io.EOF) { // after io.EOF the stream takes nothing more
+		err = errors.Join(err, b.flush(ctx))
 	}
-	var batch []numbered
-	size := 0
-	flush := func() error {
-		if len(batch) == 0 || ctx.Err() != nil {
+	return errors.Join(err, st.grpc.CloseSend())
+}
+
+func (st *stream) sendEach(ctx context.Context, events <-chan sourced, b *batcher) error {
+	for {
+		e, state := next(ctx, events, len(b.events) > 0)
+		var err error
+		switch {
+		case state == sourceEnded:
 			return nil
+		case state == sourceQuiet:
+			err = b.flush(ctx)
+		case e.err != nil && e.line > 0:
+			st.report.refuse(e.line, "", e.err.Error())
+		case e.err != nil:
+			err = e.err
+		default:
+			err = b.add(ctx, e.numbered)
 		}
-		if err := limit.WaitN(ctx, len(batch)); err != nil && ctx.Err() != nil {
-			return nil // stopped: what was not sent was not promised
-		}
-		err := st.send(batch)
-		batch, size = nil, 0
-		return err
-	}
-	var failure error
-	for e, err := range events {
-		if ctx.Err() != nil {
-			break
-		}
-		if err != nil && e.line > 0 {
-			st.report.refuse(e.line, "", err.Error())
-			continue
-		}
-		if failure = err; failure != nil {
-			break
-		}
-		n := proto.Size(e.event)
-		if len(batch) > 0 && size+n > batchBytes {
-			if failure = flush(); failure != nil {
-				break
-			}
-		}
-		batch, size = append(batch, e), size+n
-		if len(batch) >= most {
-			if failure = flush(); failure != nil {
-				break
-			}
+		if err != nil {
+			return err
 		}
 	}
-	if failure == nil || !errors.Is(failure, io.EOF) {
-		failure = errors.Join(failure, flush())
-	}
-	return errors.Join(failure, st.grpc.CloseSend())
 }
 
 func (st *stream) send(batch []numbered) error {

@@ -398,6 +398,35 @@ func TestPublishStops(t *testing.T) {
 	}
 }
 
+// TestPublishFromAPipe: events of a pipe that stays open do not wait for more, and Ctrl-C ends the wait for them.
+func TestPublishFromAPipe(t *testing.T) {
+	arrived := make(chan struct{}, 2)
+	s := &events{answer: func(_ int, req *eventsv1.PublishStreamRequest) (*eventsv1.PublishStreamResponse, error) {
+		arrived <- struct{}{}
+		return &eventsv1.PublishStreamResponse{Sequence: req.GetSequence(), Results: accepted(req.GetEvents())}, nil
+	}}
+	addr := serveEvents(t, s, "tcp", "127.0.0.1:0")
+	r, w := io.Pipe()
+	defer w.Close() //nolint:errcheck // ends the reader
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var out, errOut bytes.Buffer
+	c := &cli{
+		stdin: r, stdout: &out, stderr: &errOut, getenv: func(string) string { return "" }, processes: production(),
+	}
+	code := make(chan int, 1)
+	go func() { code <- c.run(ctx, []string{"publish", "--address", addr, "--file", "-"}) }()
+	for _, id := range []string{"1", "2"} {
+		if _, err := fmt.Fprintf(w, lineOf, id); err != nil {
+			t.Fatal(err)
+		}
+		<-arrived
+	}
+	cancel(errors.New("interrupt"))
+	if got := <-code; got != exitFailure || !strings.Contains(out.String(), "2 events: 2 accepted") {
+		t.Errorf("code %d, stdout %q, stderr %q", got, out.String(), errOut.String())
+	}
+}
+
 func TestPublishLinesThatCannotBeRead(t *testing.T) {
 	s := &events{}
 	addr := serveEvents(t, s, "tcp", "127.0.0.1:0")
