@@ -24,7 +24,7 @@ help: ## List these commands
 
 .PHONY: build
 build: ## Build bin/sidehook and the example transformer bin/transformers/redact
-	$(BUILD) -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/sidehook ./cmd/sidehook
+	$(BUILD) -ldflags '-s -w -X github.com/sidehook/sidehook/internal/app.version=$(VERSION)' -o $(BIN)/sidehook ./cmd/sidehook
 	$(BUILD) -ldflags '-s -w' -o $(BIN)/transformers/redact ./examples/transformers/redact
 
 .PHONY: demo

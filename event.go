@@ -80,6 +80,20 @@ func (e *Event) Validate(maxData int) error {
 	if maxData <= 0 {
 		maxData = DefaultMaxData
 	}
+	if err := e.ValidateAttributes(); err != nil {
+		return err
+	}
+	if len(e.Data) > maxData {
+		return fmt.Errorf("data: %d bytes is over the limit of %d: %w", len(e.Data), maxData, ErrTooLarge)
+	}
+	if e.IsJSON() && len(e.Data) > 0 && !json.Valid(e.Data) {
+		return Fieldf("data", "is not valid JSON although data_content_type is %q", e.DataContentType)
+	}
+	return nil
+}
+
+// ValidateAttributes is Validate without Data, for callers that check it by themselves.
+func (e *Event) ValidateAttributes() error {
 	switch {
 	case !ValidName(e.App):
 		return Fieldf("app", "must be 1 to %d of A-Z a-z 0-9 _ -", MaxNameLen)
@@ -97,16 +111,7 @@ func (e *Event) Validate(maxData int) error {
 	if err := e.validateTexts(); err != nil {
 		return err
 	}
-	if err := e.validateExtensions(); err != nil {
-		return err
-	}
-	if len(e.Data) > maxData {
-		return fmt.Errorf("data: %d bytes is over the limit of %d: %w", len(e.Data), maxData, ErrTooLarge)
-	}
-	if e.IsJSON() && len(e.Data) > 0 && !json.Valid(e.Data) {
-		return Fieldf("data", "is not valid JSON although data_content_type is %q", e.DataContentType)
-	}
-	return nil
+	return e.validateExtensions()
 }
 
 func (e *Event) validateTexts() error {

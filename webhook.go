@@ -1,7 +1,9 @@
 package sidehook
 
 import (
+	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -197,6 +199,8 @@ func ValidateURL(s string) error {
 		return Fieldf("", "is not a valid URL")
 	case u.Hostname() == "":
 		return Fieldf("", "has no host")
+	case !validHost(u.Hostname()):
+		return Fieldf("", "has a host that is neither a name nor an IP address in its usual form")
 	case u.User != nil:
 		return Fieldf("", "must not carry a user name or password; use a header instead")
 	case u.Fragment != "" || strings.HasSuffix(s, "#"):
@@ -210,6 +214,29 @@ func ValidateURL(s string) error {
 		return Fieldf("", "has an empty port")
 	}
 	return nil
+}
+
+// validHost accepts IP addresses in their usual form, without a zone, and names. A name whose last label is a number
+// is neither: some resolvers read 0177.0.0.1, 127.1 or 2130706433 as an address (WHATWG URL, "ends in a number").
+func validHost(h string) bool {
+	if addr, err := netip.ParseAddr(h); err == nil {
+		return addr.Zone() == ""
+	}
+	for i := range len(h) {
+		if !isAlnum(h[i]) && h[i] != '-' && h[i] != '.' && h[i] != '_' {
+			return false
+		}
+	}
+	labels := strings.Split(strings.TrimSuffix(h, "."), ".")
+	if slices.Contains(labels, "") {
+		return false
+	}
+	last := strings.ToLower(labels[len(labels)-1])
+	if digits := strings.Trim(last, "0123456789"); digits == "" {
+		return false
+	}
+	hex, isHex := strings.CutPrefix(last, "0x")
+	return !isHex || strings.Trim(hex, "0123456789abcdef") != ""
 }
 
 func validPort(p string) bool {

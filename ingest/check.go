@@ -57,13 +57,11 @@ func (s *Server) checkEvent(e *sidehook.Event, served *string) error {
 
 // validate is Event.Validate with the one part that costs, whether data is JSON, done by a faster check.
 func (s *Server) validate(e *sidehook.Event) error {
-	data := e.Data
-	e.Data = nil
-	err := e.Validate(s.opts.MaxData)
-	e.Data = data
-	switch {
-	case err != nil:
+	if err := e.ValidateAttributes(); err != nil {
 		return err
+	}
+	data := e.Data
+	switch {
 	case len(data) > s.opts.MaxData:
 		return &fieldError{"data", fmt.Errorf("%d bytes is over the limit of %d: %w", len(data), s.opts.MaxData, sidehook.ErrTooLarge)}
 	case len(data) > 0 && e.IsJSON() && !validJSON(data):

@@ -83,6 +83,12 @@ func (e *Engine) retireLanes(snapshot *xds.Snapshot, routes map[sidehook.Webhook
 	})
 }
 
+// Check reports why Apply would refuse a webhook, so that it can be refused by itself, before it is part of a Snapshot.
+func Check(w *xds.Webhook) error {
+	_, err := compileRoute(w)
+	return err
+}
+
 func compileRoute(w *xds.Webhook) (*route, error) {
 	endpoint, err := send.ParseEndpoint(w.URL)
 	if err != nil {

@@ -498,4 +498,3 @@ func TestTraceparentContinuesTheEventsTrace(t *testing.T) {
 		}
 	})
 }
-

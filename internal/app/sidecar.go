@@ -240,6 +240,9 @@ func (s *Sidecar) check(r *xds.Resource) error {
 	if r.Webhook != nil && r.Webhook.Transformer != "" && !s.plugins.Installed(r.Webhook.Transformer) {
 		return fmt.Errorf("transformer: %q is not installed on this sidecar", r.Webhook.Transformer)
 	}
+	if r.Webhook != nil {
+		return outbound.Check(&xds.Webhook{Webhook: *r.Webhook})
+	}
 	return nil
 }
 
