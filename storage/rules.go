@@ -9,7 +9,7 @@ type Options struct {
 	// DedupeWindow is how long an event id is remembered: at least so long, at most an eighth longer. Default 1 h;
 	// negative: not at all.
 	DedupeWindow time.Duration
-	// DedupeEvents bounds how many ids are remembered; beyond it the oldest eighth is forgotten. Default 1,000,000 (about 24 MB when full).
+	// DedupeEvents bounds how many ids are remembered; beyond it the oldest tenth is forgotten. Default 1,000,000 (about 24 MB when full).
 	DedupeEvents int
 	// HistoryBytes bounds the events and attempts kept after their deliveries ended. Default 32 MiB.
 	HistoryBytes int64

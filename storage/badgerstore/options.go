@@ -1,0 +1,87 @@
+package badgerstore
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/sidehook/sidehook/storage"
+)
+
+// Durability says what an acknowledged event survives.
+type Durability string
+
+// The durabilities.
+const (
+	// DurabilityDisk syncs every commit: events survive a power loss. The default.
+	DurabilityDisk Durability = "disk"
+	// DurabilityProcess leaves syncing to the kernel: events survive the end of the process, however sudden, but not
+	// a power loss.
+	DurabilityProcess Durability = "process"
+)
+
+// Options of Open.
+type Options struct {
+	storage.Options
+	// Durability is DurabilityDisk by default.
+	Durability Durability
+	// MinFreeBytes is the free disk space below which Append answers *sidehook.FullError and Open refuses: Badger
+	// writes through memory maps, and a disk that is really full kills the process. Default 64 MiB; negative: no
+	// check.
+	MinFreeBytes int64
+	// Logger takes what an operator should know; nil discards it.
+	Logger *slog.Logger
+
+	// freeBytes asks how much room the disk has; tests replace it.
+	freeBytes func(dir string) (int64, error)
+}
+
+func (o Options) withDefaults() (Options, error) {
+	o.Options = o.Options.WithDefaults()
+	switch o.Durability {
+	case "":
+		o.Durability = DurabilityDisk
+	case DurabilityDisk, DurabilityProcess:
+	default:
+		return o, fmt.Errorf("durability: %.40q must be %s or %s", o.Durability, DurabilityDisk, DurabilityProcess)
+	}
+	if o.MinFreeBytes == 0 {
+		o.MinFreeBytes = 64 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.freeBytes == nil {
+		o.freeBytes = freeBytes
+	}
+	return o, nil
+}
+
+// memTableSize decides how large one transaction can be (15 % of it), and about how much memory Badger takes.
+const memTableSize = 8 << 20
+
+// badgerOptions is a small profile: values stay in the tree, for the value log would need collecting; nothing is
+// cached in Go's memory but the tables' indices, for Badger maps its tables.
+func (o *Options) badgerOptions(dir string) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithLogger(logBridge{o.Logger}).
+		WithSyncWrites(o.Durability == DurabilityDisk).
+		WithDetectConflicts(false).
+		WithMetricsEnabled(false).
+		WithNumVersionsToKeep(1).
+		WithMemTableSize(memTableSize).
+		WithNumMemtables(2).
+		WithNumLevelZeroTables(2).
+		WithNumLevelZeroTablesStall(6).
+		WithBaseTableSize(4 << 20).
+		WithBaseLevelSize(16 << 20).
+		WithNumCompactors(2).
+		WithCompactL0OnClose(false).
+		WithCompression(options.None).
+		WithBlockCacheSize(0).
+		WithIndexCacheSize(4 << 20).
+		WithValueThreshold(1 << 20).
+		WithValueLogFileSize(16 << 20)
+}

@@ -1,0 +1,145 @@
+package badgerstore
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// candidate is a delivery met in a queue.
+type candidate struct {
+	pos    pos
+	single single
+	run    *walkedRun // nil for a single
+}
+
+// walkedRun is the run that a walk is in.
+type walkedRun struct {
+	id      runID
+	members []uint32 // that have not left it, ascending
+	next    int      // of members
+}
+
+// walk goes through the deliveries of a queue in order, from a place on. Singles of a run's commit and due time are
+// merged in by their index. An entry that does not decode is logged and passed.
+type walk struct {
+	s      *Store
+	txn    *badger.Txn
+	prefix []byte
+	it     *badger.Iterator
+	run    *walkedRun
+}
+
+func (s *Store) newWalk(txn *badger.Txn, q *queue, from pos) *walk {
+	opts := badger.DefaultIteratorOptions
+	opts.PrefetchValues = false
+	opts.Prefix = q.prefix
+	w := &walk{s: s, txn: txn, prefix: q.prefix, it: txn.NewIterator(opts)}
+	start := appendQueueTail(slices.Clone(q.prefix), pos{due: from.due, seq: from.seq}, kindRun)
+	w.it.Seek(start)
+	if w.it.ValidForPrefix(w.prefix) && bytes.Equal(w.it.Item().Key(), start) {
+		w.enterRun(pos{due: from.due, seq: from.seq})
+		if w.run != nil {
+			w.run.next, _ = slices.BinarySearch(w.run.members, from.index)
+		}
+	}
+	if from.index > 0 {
+		w.it.Seek(appendQueueTail(slices.Clone(q.prefix), from, kindSingle))
+	}
+	return w
+}
+
+func (w *walk) close() { w.it.Close() }
+
+// next gives the next delivery; false at the end.
+func (w *walk) next() (candidate, bool) {
+	for {
+		at, kind, ok := w.entry()
+		if w.run != nil && w.run.next < len(w.run.members) {
+			member := pos{w.run.id.due, w.run.id.seq, w.run.members[w.run.next]}
+			if !ok || member.before(at) || kind == kindRun {
+				w.run.next++
+				return candidate{pos: member, run: w.run}, true
+			}
+		}
+		if !ok {
+			return candidate{}, false
+		}
+		if kind == kindRun {
+			w.enterRun(at)
+			continue
+		}
+		c := candidate{pos: at}
+		err := w.it.Item().Value(func(val []byte) (err error) {
+			c.single, err = decodeSingle(val)
+			return err
+		})
+		if err != nil {
+			w.passed(err)
+		}
+		w.it.Next()
+		if err == nil {
+			return c, true
+		}
+	}
+}
+
+// entry is where the iterator stands.
+func (w *walk) entry() (p pos, kind byte, ok bool) {
+	for ; w.it.ValidForPrefix(w.prefix); w.it.Next() {
+		if tail := w.it.Item().Key()[len(w.prefix):]; len(tail) == queueTail {
+			p, kind = parseQueueTail(tail)
+			return p, kind, true
+		}
+	}
+	return pos{}, 0, false
+}
+
+// enterRun reads the run that the iterator stands at, and moves on.
+func (w *walk) enterRun(at pos) {
+	w.run = nil
+	err := w.it.Item().Value(func(val []byte) error {
+		members, err := decodeRun(val)
+		if err != nil {
+			return err
+		}
+		members, err = w.s.inRun(w.txn, at.seq, members)
+		w.run = &walkedRun{id: runID{at.due, at.seq}, members: members}
+		return err
+	})
+	if err != nil {
+		w.run = nil
+		w.passed(err)
+	}
+	w.it.Next()
+}
+
+func (w *walk) passed(err error) {
+	w.s.log.Error("passed a queue entry that cannot be read", "key", w.it.Item().KeyCopy(nil), "error", err)
+}
+
+// inRun keeps those members of a run that have not left it.
+//
+// The batch may be read from the moment that the walk sees although the committer has loaded and changed it since:
+// what it changes is claimed or taken, and the walk passes that anyway.
+func (s *Store) inRun(txn *badger.Txn, seq uint64, members []uint32) ([]uint32, error) {
+	in := func(b *batch) []uint32 {
+		return slices.DeleteFunc(members, func(i uint32) bool { return !b.has(i) || b.places[i] != placeRun })
+	}
+	s.mu.Lock()
+	if b := s.batches[seq]; b != nil {
+		defer s.mu.Unlock()
+		return in(b), nil
+	}
+	s.mu.Unlock()
+	val, err := value(txn, seqKey(spaceBatch, seq))
+	if err != nil {
+		return nil, err
+	}
+	b, err := decodeBatch(seq, val)
+	if err != nil {
+		return nil, err
+	}
+	return in(b), nil
+}
