@@ -150,7 +150,7 @@ func (d *devProcess) awaitArrival(t *testing.T, bin, id string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.inbox+"/bins/"+bin+"/stream", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, d.inbox+"/bins/"+bin+"/stream?after=0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
