@@ -38,18 +38,12 @@ func (s *Service) RotateSecret(ctx context.Context, k sidehook.WebhookKey, overl
 	fresh := sidehook.NewKey()
 	info.ID = newID(secretIDPrefix)
 	err = s.change(ctx, func(t *txn) error {
-		w, err := requireWebhook(t, k)
-		if err != nil {
+		if _, err := requireWebhook(t, k); err != nil {
 			return err
 		}
 		info.CreatedAt = s.now()
 		t.put(secretKey(k.App, k.ID, info.ID), &secretRecord{Key: fresh.Bytes(), CreatedAt: info.CreatedAt})
-		if err := retire(t, k, info.CreatedAt, overlap); err != nil {
-			return err
-		}
-		// Storing the webhook again makes a concurrent rotation collide with this one, so that neither misses a secret.
-		t.put(webhookKey(k), recordOfWebhook(w))
-		return nil
+		return retire(t, k, info.CreatedAt, overlap)
 	})
 	if err != nil {
 		return SecretInfo{}, key, err
@@ -60,6 +54,9 @@ func (s *Service) RotateSecret(ctx context.Context, k sidehook.WebhookKey, overl
 }
 
 // retire ends the webhook's present secrets at now+overlap and removes those that do not sign any more.
+//
+// Invariant: exactly one secret of a webhook has no end, the newest. Every rotation, and the webhook's removal, changes
+// that one, so that two at once collide and neither misses a secret of the other.
 func retire(t *txn, k sidehook.WebhookKey, now time.Time, overlap time.Duration) error {
 	old, err := t.list(secretPrefix(k.App, k.ID))
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sidehook/sidehook"
@@ -227,6 +228,76 @@ func TestConflictsAreTriedAgain(t *testing.T) {
 	}
 }
 
+// gate is a Publisher that holds up Set until it is opened.
+type gate struct {
+	published
+	open chan struct{}
+}
+
+func (g *gate) Set(app string, put []*xds.Resource, remove []string) {
+	<-g.open
+	g.published.Set(app, put, remove)
+}
+
+// TestChangeReturnsAfterItWasHandedOver: whoever has the answer can rely on the sidecars being told.
+func TestChangeReturnsAfterItWasHandedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kv := memkv.New()
+		defer func() { _ = kv.Close() }()
+		svc, err := control.New(control.Options{KV: kv})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pub := &gate{published{apps: make(map[string]map[string]*xds.Resource)}, make(chan struct{})}
+		if err := svc.Start(t.Context(), pub, nil); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = svc.Close() }()
+		answer := make(chan error, 1)
+		go func() {
+			_, _, err := svc.PutApp(t.Context(), "demo", appSpec)
+			answer <- err
+		}()
+		synctest.Wait() // until nothing goes on without the gate
+		select {
+		case err := <-answer:
+			t.Errorf("answered before it was handed over: %v", err)
+		default:
+		}
+		close(pub.open)
+		if err := <-answer; err != nil || pub.names("demo", "policy") == nil {
+			t.Errorf("handed over %v, %v", pub.apps, err)
+		}
+	})
+}
+
+// TestSlowPublisherLosesNoAnswer: a change that is durable is answered, with its secret, even if nobody takes it.
+func TestSlowPublisherLosesNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kv := memkv.New()
+		defer func() { _ = kv.Close() }()
+		svc, err := control.New(control.Options{KV: kv})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pub := &gate{published{apps: make(map[string]map[string]*xds.Resource)}, make(chan struct{})}
+		if err := svc.Start(t.Context(), pub, nil); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if _, _, err := svc.PutApp(t.Context(), "demo", appSpec); err != nil {
+			t.Error(err)
+		}
+		if waited := time.Since(start); waited != 5*time.Second {
+			t.Errorf("answered after %s", waited)
+		}
+		close(pub.open)
+		if err := svc.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestFallsBehind makes the service lose its watch: it must load everything anew.
 func TestFallsBehind(t *testing.T) {
 	kv := memkv.New()
@@ -267,8 +338,13 @@ func TestFallsBehind(t *testing.T) {
 	if _, _, err := svc.PutApp(t.Context(), "new", appSpec); err != nil { // waits until it is published
 		t.Fatal(err)
 	}
-	if got := <-revoked; got != token.ID {
-		t.Errorf("revoked %q", got)
+	select {
+	case got := <-revoked:
+		if got != token.ID {
+			t.Errorf("revoked %q", got)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the revoked token was not noticed")
 	}
 	if pub.names("old", "") != nil || pub.names("new", "policy") == nil || !svc.Ready() {
 		t.Errorf("published %v", pub.apps)

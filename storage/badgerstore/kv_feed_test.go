@@ -53,6 +53,14 @@ func TestKVFeedForgetsWholeRevisions(t *testing.T) {
 	}
 }
 
+// TestKVSyncs: what a power cut would show, kill -9 does not.
+func TestKVSyncs(t *testing.T) {
+	if o := kvBadgerOptions(t.TempDir(), nil); !o.SyncWrites || o.ValueThreshold < kvMaxValue+kvRevisionLen {
+		t.Errorf("SyncWrites %v, ValueThreshold %d: a commit may not be on disk when it is acknowledged", o.SyncWrites,
+			o.ValueThreshold)
+	}
+}
+
 // TestKVFailedCommit: when Badger refuses, the error says so and is not a conflict.
 func TestKVFailedCommit(t *testing.T) {
 	kv, err := OpenKV(t.TempDir(), KVOptions{})
