@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"mime"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -86,7 +87,7 @@ func (e *Event) Validate(maxData int) error {
 	if len(e.Data) > maxData {
 		return fmt.Errorf("data: %d bytes is over the limit of %d: %w", len(e.Data), maxData, ErrTooLarge)
 	}
-	if e.IsJSON() && len(e.Data) > 0 && !json.Valid(e.Data) {
+	if e.IsJSON() && len(e.Data) > 0 && !(utf8.Valid(e.Data) && json.Valid(e.Data)) {
 		return Fieldf("data", "is not valid JSON although data_content_type is %q", e.DataContentType)
 	}
 	return nil
@@ -107,6 +108,8 @@ func (e *Event) ValidateAttributes() error {
 		return Fieldf("type", "is required, for example person.created")
 	case !ValidEventType(e.Type):
 		return Fieldf("type", "must be 1 to %d of A-Z a-z 0-9 _ . : / -", MaxEventTypeLen)
+	case e.Time.Year() < 0 || e.Time.Year() > 9999:
+		return Fieldf("time", "must be in the years 0 to 9999")
 	}
 	if err := e.validateTexts(); err != nil {
 		return err
@@ -140,6 +143,12 @@ func (e *Event) validateTexts() error {
 	return nil
 }
 
+// attributeNames are what CloudEvents calls the attributes that an Event has fields for.
+var attributeNames = []string{
+	"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data", "data_base64",
+	"app", "orderingkey",
+}
+
 func (e *Event) validateExtensions() error {
 	if len(e.Extensions) > MaxExtensions {
 		return Fieldf("extensions", "must be at most %d", MaxExtensions)
@@ -147,6 +156,9 @@ func (e *Event) validateExtensions() error {
 	for name, value := range e.Extensions {
 		if !ValidExtensionName(name) {
 			return Fieldf("extensions", "name %.40q must be 1 to %d of a-z 0-9", name, MaxExtensionName)
+		}
+		if slices.Contains(attributeNames, name) {
+			return Fieldf("extensions."+name, "is an attribute of its own, not an extension")
 		}
 		if len(value) > MaxExtensionValue || !isText(value) {
 			return Fieldf("extensions."+name, "must be at most %d bytes of UTF-8 without control characters",

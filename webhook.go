@@ -25,7 +25,7 @@ type Webhook struct {
 	URL  string
 	// Headers are added to every request.
 	Headers []Header
-	// Events are patterns of event types; see MatchPattern in outbound/match.
+	// Events are patterns of event types; see match.MatchPattern in outbound/match.
 	Events []string
 	// AutomaticRetry: false means one attempt.
 	AutomaticRetry bool
@@ -253,7 +253,7 @@ func validPort(p string) bool {
 }
 
 // ValidatePattern checks a pattern of event types: "*" or "all"; or words of [A-Za-z0-9_:/-] joined by dots, of which
-// the first or the last, or both, may be "*".
+// the first or the last, or both, may be "*". What they match is defined by match.MatchPattern.
 func ValidatePattern(p string) error {
 	switch {
 	case p == "":

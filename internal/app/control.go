@@ -71,7 +71,7 @@ func StartControl(ctx context.Context, cfg *config.Control, log *slog.Logger) (_
 // Stop ends streams and requests, then closes the store.
 func (c *Control) Stop(ctx context.Context) error {
 	err := c.parts.stop(ctx)
-	c.log.Info("control plane stopped", "err", err)
+	c.log.Info("control plane stopped")
 	return err
 }
 

@@ -14,6 +14,11 @@ import (
 	"github.com/sidehook/sidehook/internal/config"
 )
 
+// DevDataDir is the folder that dev uses unless told otherwise; the terminal commands look for the token there.
+const DevDataDir = "sidehook-data"
+
+const adminTokenFile = "admin.token"
+
 // DevApp is the app that dev serves.
 const DevApp = "demo"
 
@@ -93,7 +98,7 @@ func (d *Dev) Stop(ctx context.Context) error { return d.parts.stop(ctx) }
 func (d *Dev) startControl(ctx context.Context, opts DevOptions) error {
 	cfg := config.DefaultControl()
 	cfg.DataDir = filepath.Join(opts.DataDir, "control")
-	cfg.AdminTokenFile = filepath.Join(opts.DataDir, "admin.token")
+	cfg.AdminTokenFile = filepath.Join(opts.DataDir, adminTokenFile)
 	cfg.Listen = config.ControlListen{XDS: opts.Ports.XDS, REST: opts.Ports.REST}
 	c, err := StartControl(ctx, cfg, opts.Log)
 	if err != nil {
@@ -182,7 +187,10 @@ func (d *Dev) awaitReady(ctx context.Context) error {
 	return nil
 }
 
+// describe tells a newcomer where everything is and what to type; the commands work as they stand in the folder that
+// dev was started from.
 func (d *Dev) describe(opts DevOptions) {
+	tokenFile := filepath.Join(opts.DataDir, adminTokenFile)
 	fmt.Fprintf(opts.Out, `sidehook dev is running: a control plane, a sidecar for the app %q and an inbox
 
   emit events to      %s (gRPC), http://%s/v1/events (CloudEvents)
@@ -191,10 +199,28 @@ func (d *Dev) describe(opts DevOptions) {
   look at the sidecar http://%s/
 
 Deliveries to this host are allowed here; a sidecar of its own refuses them unless told otherwise.
-Try:
-  sidehook webhook create --name Try --url http://%s/in/try --event '*'
-  sidehook publish --type person.created --data '{"id":7}'
+Try in another terminal:
+  sidehook webhook create --name Try --url http://%s/in/try --event '*'%s
+  sidehook publish --type person.created --data '{"id":7}'%s
 Ctrl-C stops it.
-`, DevApp, d.Sidecar.Addrs.GRPC, d.Sidecar.Addrs.HTTP, d.Control.REST, filepath.Join(opts.DataDir, "admin.token"),
-		d.Inbox, d.Sidecar.Addrs.Admin, d.Inbox)
+`, DevApp, d.Sidecar.Addrs.GRPC, d.Sidecar.Addrs.HTTP, d.Control.REST, tokenFile, d.Inbox, d.Sidecar.Addrs.Admin,
+		d.Inbox, d.managementFlags(tokenFile), d.publishFlags())
+}
+
+// managementFlags and publishFlags are what the commands need when dev does not use the usual folder or addresses.
+func (d *Dev) managementFlags(tokenFile string) (flags string) {
+	if d.Control.REST != config.DefaultPorts().REST {
+		flags += " --server http://" + d.Control.REST
+	}
+	if usual, err := filepath.Abs(filepath.Join(DevDataDir, adminTokenFile)); err != nil || usual != tokenFile {
+		flags += " --token-file " + tokenFile
+	}
+	return flags
+}
+
+func (d *Dev) publishFlags() string {
+	if d.Sidecar.Addrs.GRPC != config.DefaultPorts().GRPC {
+		return " --address " + d.Sidecar.Addrs.GRPC
+	}
+	return ""
 }

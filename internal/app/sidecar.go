@@ -92,7 +92,7 @@ func StartSidecar(ctx context.Context, cfg *config.Sidecar, log *slog.Logger) (_
 	s := &Sidecar{
 		cfg: cfg, log: log, parts: stack{log: log}, started: time.Now(), changed: make(chan struct{}, 1),
 		applied: make(chan struct{}, 1),
-		failed: make(chan error, 1),
+		failed:  make(chan error, 1),
 	}
 	defer func() {
 		if err != nil {
@@ -116,7 +116,7 @@ func StartSidecar(ctx context.Context, cfg *config.Sidecar, log *slog.Logger) (_
 func (s *Sidecar) Stop(ctx context.Context) error {
 	s.draining.Store(true)
 	err := s.parts.stop(ctx)
-	s.log.Info("sidecar stopped", "err", err)
+	s.log.Info("sidecar stopped", "pending", s.store.Stats().Pending)
 	return err
 }
 
@@ -226,7 +226,7 @@ func (s *Sidecar) apply(snap *xds.Snapshot) error {
 	if err := s.engine.Apply(snap); err != nil {
 		return err
 	}
-	s.log.Info("configuration applied", "version", snap.Version, "webhooks", len(snap.Webhooks()), "stale", snap.Stale)
+	s.log.Debug("snapshot applied", "version", snap.Version, "webhooks", len(snap.Webhooks()), "stale", snap.Stale)
 	s.noteChange()
 	select {
 	case s.applied <- struct{}{}:
