@@ -65,7 +65,9 @@ func (e *Engine) Serves(app string) bool {
 
 // Accept matches events, which must be valid, normalized and not changed any more, and submits them with their
 // deliveries to the store, in the order of the calls. It returns without waiting for the commit. Errors:
-// sidehook.ErrStopping, sidehook.ErrUnknownApp, a *sidehook.FullError, or ctx's cause; then nothing was stored.
+// sidehook.ErrStopping, sidehook.ErrUnknownApp, a *sidehook.FullError, or ctx's cause; then nothing was stored, unless
+// the events made more than one batch (storage.MaxBatchBytes, MaxBatchDeliveries) and an earlier one was taken:
+// publishing again is safe.
 func (e *Engine) Accept(ctx context.Context, events []*sidehook.Event) (*Receipt, error) {
 	if e.closed.Load() {
 		return nil, sidehook.ErrStopping

@@ -13,9 +13,11 @@ type KV interface {
 	// List returns the pairs whose keys start with prefix, by key, and the store's revision at that moment.
 	List(ctx context.Context, prefix string) ([]Pair, int64, error)
 	// Commit applies all ops in one durable step if all conditions hold, else returns ErrConflict and changes nothing.
-	// It returns the new revision. At most 1000 ops, each value at most 512 KiB.
+	// It returns the new revision; ops that change nothing do not grow it. At most 1000 ops, a key at most once, keys at
+	// most 512 bytes, each value at most 512 KiB, and keys and values together at most 1 MiB.
 	Commit(ctx context.Context, conds []Cond, ops []Op) (int64, error)
-	// Watch sends the changes after revision from whose keys start with prefix, in order, until ctx ends or the store
+	// Watch sends the changes after revision from whose keys start with prefix, in order (those of one commit in the
+	// order of its ops), until ctx ends or the store
 	// closes; then the channel is closed. It closes early, too, when the reader falls too far behind: List and watch
 	// again. ErrCompacted when from is too old to know.
 	Watch(ctx context.Context, prefix string, from int64) (<-chan Change, error)

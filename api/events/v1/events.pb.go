@@ -437,7 +437,7 @@ type PublishStreamResponse struct {
 	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// One for each event, in order; empty when `refusal` is set.
 	Results []*PublishResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
-	// Why the batch was refused; nothing of it was stored.
+	// Why the batch was refused; see EventService for what was stored.
 	Refusal       *Refusal `protobuf:"bytes,3,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

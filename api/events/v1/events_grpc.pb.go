@@ -40,7 +40,9 @@ const (
 //	                    google.rpc.RetryInfo when trying again later can succeed
 //	UNAVAILABLE         the sidecar is stopping
 //
-// A batch is taken whole or not at all.
+// A refused batch is not stored, with one exception: a batch that is stored in several commits (over 768 KiB, or with
+// more than 65,536 deliveries) may be stored in part when the store fails or fills up between them. Publishing it again
+// is safe: what was stored is answered as a duplicate.
 type EventServiceClient interface {
 	// Publish stores a batch of events and answers once it is durable, with a result for each event, in order.
 	Publish(ctx context.Context, in *PublishRequest, opts ...grpc.CallOption) (*PublishResponse, error)
@@ -96,7 +98,9 @@ type EventService_PublishStreamClient = grpc.BidiStreamingClient[PublishStreamRe
 //	                    google.rpc.RetryInfo when trying again later can succeed
 //	UNAVAILABLE         the sidecar is stopping
 //
-// A batch is taken whole or not at all.
+// A refused batch is not stored, with one exception: a batch that is stored in several commits (over 768 KiB, or with
+// more than 65,536 deliveries) may be stored in part when the store fails or fills up between them. Publishing it again
+// is safe: what was stored is answered as a duplicate.
 type EventServiceServer interface {
 	// Publish stores a batch of events and answers once it is durable, with a result for each event, in order.
 	Publish(context.Context, *PublishRequest) (*PublishResponse, error)
