@@ -104,7 +104,7 @@ func TestSidecarProblems(t *testing.T) {
 			`f:3:74: limits.min_free_disk: must be a size such as "256KiB", "64MB" or "10GiB"`,
 		}},
 		{"ranges", "kind: sidecar\n" + plane + "limits: {payload: 1MiB, queue: 1B, history_age: 1s, dedupe_window: -1s, dedupe_events: 0}\nshutdown_timeout: 11m\noutbound: {max_in_flight: 10, per_webhook: 11}\n", []string{
-			`f:3:19: limits.payload: must be 1KiB to 960KiB`,
+			`f:3:19: limits.payload: must be 1KiB to 704KiB`,
 			`f:3:32: limits.queue: must be 1MiB to 16TiB`,
 			`f:3:49: limits.history_age: must be 1m to 8760h`,
 			`f:3:68: limits.dedupe_window: must be 0s to 168h`,

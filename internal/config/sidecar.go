@@ -122,7 +122,7 @@ type Transformer struct {
 
 // SidecarLimits bound what a sidecar takes and keeps.
 type SidecarLimits struct {
-	// Payload bounds the data of one event: 1KiB to 960KiB. Default 256KiB.
+	// Payload bounds the data of one event: 1KiB to 704KiB. Default 256KiB.
 	Payload Size `yaml:"payload"`
 	// Queue bounds the events of unfinished deliveries on disk; beyond it publishers are told to wait. 1MiB to 16TiB.
 	// Default 10GiB.
@@ -163,7 +163,7 @@ const (
 	defaultControlAddress    = "127.0.0.1:4470"
 	maxSidecarApps           = 1000
 	maxTransformers          = 100
-	maxPayload               = MiB - 64*KiB // with its attributes an event still fits a batch of 1 MiB
+	maxPayload               = 704 * KiB // with its attributes an event still fits a batch of storage.MaxBatchBytes
 	year                     = 365 * 24 * time.Hour
 	minShutdown, maxShutdown = time.Second, 10 * time.Minute
 )
