@@ -16,6 +16,9 @@ import (
 // maxItems is how many items one call may bring (transform.proto).
 const maxItems = 256
 
+// ReasonLate is the reason of the failure that the SDK answers for an item whose Transform is not back in time.
+const ReasonLate = "the transformer did not answer in time"
+
 // server answers the sidecar's calls with a Transformer.
 //
 // Invariant: an item that has begun and is not answered when the call's time is up fails alone; the other items keep
@@ -95,7 +98,7 @@ func (s *server) cutShort(ctx context.Context, b *batch, results []*transformv1.
 		switch {
 		case results[i] != nil:
 		case b.begun[i].Load():
-			results[i] = failure("the transformer did not answer in time")
+			results[i] = failure(ReasonLate)
 		default:
 			return nil, status.Errorf(codes.DeadlineExceeded,
 				"all %d Transform calls that may run at once were still busy when the time was up", cap(s.slots))

@@ -211,6 +211,23 @@ func awaitGone(t testing.TB, pid int) {
 	t.Fatalf("process %d still runs", pid)
 }
 
+// freeze stops a child of ours with a signal, and returns when all its threads stand still.
+func freeze(t testing.TB, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, unix.EINTR) {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestTransform(t *testing.T) {
 	r := start(t, spec("good")).ready()
 	original := event("up")
@@ -525,27 +542,31 @@ func TestPoisonOutput(t *testing.T) {
 	}
 }
 
-// TestNoiseDoesNotBlock writes far more than a pipe holds to the streams that go-plugin replaced.
+// TestNoiseDoesNotBlock writes far more than a pipe holds, with the SDK and without: go-plugin alone replaces the
+// streams by others.
 func TestNoiseDoesNotBlock(t *testing.T) {
-	r := start(t, spec("good")).ready()
-	for range 3 {
-		if _, err := r.ask("noise"); err != nil {
+	for _, mode := range []string{"good", "raw"} {
+		r := start(t, spec(mode)).ready()
+		for _, typ := range []string{"noise:20", "noise:3000", "noise:3000"} { // the first fits the limit of lines
+			if _, err := r.ask(typ); err != nil {
+				t.Fatal(mode, err)
+			}
+		}
+		if err := r.Stop(t.Context()); err != nil { // then all that it wrote is in the log
 			t.Fatal(err)
 		}
+		wantWords(t, r.log.String(), "noise on")
+		if n := strings.Count(r.log.String(), "noise on"); n < 40 || n > 2000 {
+			t.Errorf("%s: %d lines in the log", mode, n)
+		}
 	}
-	if err := r.Stop(t.Context()); err != nil { // then all that it wrote is in the log
-		t.Fatal(err)
-	}
-	wantWords(t, r.log.String(), "noise on stdout 0", "noise on stderr 0")
 }
 
 // TestFrozenProcess stops the process with a signal: calls time out, the process is killed and started again.
 func TestFrozenProcess(t *testing.T) {
 	r := start(t, spec("good", timeout(100*time.Millisecond))).ready()
 	pid := r.Status()[0].PID
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, pid)
 	for range 3 {
 		_, err := r.ask("up")
 		wantUnavailable(t, err, "no answer within 100ms")
@@ -560,9 +581,7 @@ func TestFrozenProcess(t *testing.T) {
 func TestFrozenWhileIdle(t *testing.T) {
 	r := start(t, spec("good"), func(o *host.Options) { o.HealthInterval = 20 * time.Millisecond }).ready()
 	pid := r.Status()[0].PID
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, pid)
 	s := r.until("a restart", func(s host.Status) bool { return s.State == host.Running && s.PID != pid })
 	wantWords(t, s.LastError, "does not answer")
 	r.mustWork()
@@ -696,6 +715,9 @@ func TestConcurrentCalls(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if err := r.Stop(t.Context()); err != nil { // then the last call is booked
+		t.Fatal(err)
+	}
 	if s := r.Status()[0]; s.Transformed != 3200 || s.Batches >= 3200 || s.UnderWay != 0 || s.Waiting != 0 {
 		t.Errorf("status %+v", s)
 	}
@@ -799,9 +821,7 @@ func TestStopWaitsForCalls(t *testing.T) {
 func TestStopOfFrozenProcessIsBounded(t *testing.T) {
 	r := start(t, spec("good")).ready()
 	pid := r.Status()[0].PID
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	freeze(t, pid)
 	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 	defer cancel()
 	if err := r.Stop(ctx); err != nil {

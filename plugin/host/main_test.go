@@ -146,10 +146,7 @@ func (a *actor) Transform(ctx context.Context, item *plugin.Item) (*plugin.Resul
 	case "env":
 		return plugin.RewriteJSON(map[string]any{"env": os.Environ(), "arg0": os.Args[0]})
 	case "noise":
-		for n := range 2000 {
-			fmt.Println("noise on stdout", n, strings.Repeat("z", 100))
-			fmt.Fprintln(os.Stderr, "noise on stderr", n)
-		}
+		makeNoise(arg)
 	case "child": // leaves a process behind in the group
 		p, err := os.StartProcess("/bin/sleep", []string{"sleep", "600"}, &os.ProcAttr{})
 		if err != nil {
@@ -160,6 +157,14 @@ func (a *actor) Transform(ctx context.Context, item *plugin.Item) (*plugin.Resul
 		return plugin.RewriteJSON(os.Getpid())
 	}
 	return plugin.Rewrite(bytes.ToUpper(item.Event.Data)), nil
+}
+
+func makeNoise(lines string) {
+	n, _ := strconv.Atoi(lines)
+	for range n {
+		fmt.Println("noise on stdout", strings.Repeat("z", 100))
+		fmt.Fprintln(os.Stderr, "noise on stderr", strings.Repeat("z", 100))
+	}
 }
 
 // serveRaw serves without the SDK, to answer what the SDK would not.
@@ -204,6 +209,8 @@ func (*rawPlugin) Transform(ctx context.Context, req *transformv1.TransformReque
 		case "status":
 			n, _ := strconv.Atoi(arg)
 			return nil, status.Error(codes.Code(n), "raw status")
+		case "noise":
+			makeNoise(arg)
 		case "none":
 			return resp, nil
 		case "unset":

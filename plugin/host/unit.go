@@ -145,14 +145,16 @@ func (u *unit) run(life, patience context.Context) (lived time.Duration, err err
 	u.log.Info("transformer runs", "pid", proc.PID())
 	err = u.watch(life, i)
 	u.close(i, err)
-	if life.Err() != nil {
+	switch {
+	case life.Err() != nil:
 		u.stop(patience, i)
-	} else {
-		i.end(err)
-		proc.Kill()
+	case proc.Err() == nil: // it lives, and must not
+		i.condemn(err)
 		u.awaitEnd(patience, proc)
 	}
-	i.senders.Wait() // their calls end with i.ctx, or with the connection
+	// The senders' calls end with i.ctx, or with the connection to a process that ended by itself; then i.ctx is left
+	// alone, so that they see a crash, which may be an event's doing.
+	i.senders.Wait()
 	return time.Since(i.began), err
 }
 

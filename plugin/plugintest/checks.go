@@ -121,7 +121,7 @@ func person(n int) *sidehook.Event {
 func ask(ctx context.Context, h *host.Host, e *sidehook.Event) (refused string, err error) {
 	_, err = h.Transform(ctx, "t", e, webhook)
 	if f, ok := errors.AsType[*sidehook.TransformFailure](err); ok {
-		if strings.HasPrefix(f.Reason, "bad result: ") || strings.Contains(f.Reason, "is too large") {
+		if strings.HasPrefix(f.Reason, "bad result: ") || strings.Contains(f.Reason, "is too large") || f.Reason == plugin.ReasonLate {
 			return "", f
 		}
 		return f.Reason, nil
