@@ -11,7 +11,7 @@ type Transformers interface {
 	Installed(name string) bool
 	// Transform asks the named transformer about one event on its way to one webhook. An error that is
 	// ErrTransformerUnavailable is trouble of the transformer (crashed, hung, still starting, not installed): the
-	// delivery waits and no attempt is counted. A *TransformFailure is its refusal of this event: a failed attempt.
+	// delivery waits and no attempt is counted; so is the end of ctx, whose cause it wraps. A *TransformFailure is its refusal of this event: a failed attempt.
 	Transform(ctx context.Context, name string, e *Event, w *Webhook) (*Transformed, error)
 }
 

@@ -163,9 +163,11 @@ func (s *Sidecar) startPlugins(ctx context.Context) error {
 		}
 		specs = append(specs, spec)
 	}
-	h, err := host.New(host.Options{
-		Specs: specs, Dir: filepath.Join(s.cfg.DataDir, "plugins"), Logger: s.log.With("part", "transformers"),
-	})
+	dir, err := s.pluginDir()
+	if err != nil {
+		return fmt.Errorf("transformers: %w", err)
+	}
+	h, err := host.New(host.Options{Specs: specs, Dir: dir, Logger: s.log.With("part", "transformers")})
 	if err != nil {
 		return fmt.Errorf("transformers: %w", err)
 	}
@@ -175,6 +177,21 @@ func (s *Sidecar) startPlugins(ctx context.Context) error {
 	s.plugins = h
 	s.parts.add("transformers", h.Stop)
 	return nil
+}
+
+// pluginDir is where the transformers' sockets are: in the data folder, or, because the address of a socket must be
+// short, in a temporary folder when the data folder's path is long.
+func (s *Sidecar) pluginDir() (string, error) {
+	dir := filepath.Join(s.cfg.DataDir, "plugins")
+	if len(dir) <= host.MaxDir {
+		return dir, nil
+	}
+	dir, err := os.MkdirTemp("", "sidehook-")
+	if err != nil {
+		return "", fmt.Errorf("make a folder for sockets: %w", err)
+	}
+	s.parts.add("folder for sockets", func(context.Context) error { return os.RemoveAll(dir) })
+	return dir, nil
 }
 
 func (s *Sidecar) startEngine(ctx context.Context) error {
@@ -259,7 +276,7 @@ func (s *Sidecar) listen(context.Context) error {
 	l := s.cfg.Listen
 	unix := l.Unix
 	if unix == "" {
-		unix = filepath.Join(s.cfg.DataDir, "sidehook.sock")
+		unix = s.defaultSocket()
 	}
 	for _, door := range []struct {
 		field, network, address string
@@ -287,6 +304,19 @@ func (s *Sidecar) listen(context.Context) error {
 	}
 	s.parts.add("events by gRPC", s.grpc.Stop) // before its listeners
 	return nil
+}
+
+// maxSocketPath is what the address of a unix socket can hold on Linux, its final zero byte left out.
+const maxSocketPath = 107
+
+// defaultSocket is in the data folder, or off when the folder's path is too long for a socket's address.
+func (s *Sidecar) defaultSocket() string {
+	path := filepath.Join(s.cfg.DataDir, "sidehook.sock")
+	if len(path) > maxSocketPath {
+		s.log.Warn("no unix socket: its path would be too long; set listen.unix to a shorter one", "path", path)
+		return "off"
+	}
+	return path
 }
 
 func listenOn(network, address string) (net.Listener, error) {

@@ -35,7 +35,9 @@ type TransformerServiceClient interface {
 	// Describe says who the transformer is. Called once after start; 5 s at most.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
 	// Transform answers each item of the batch, in order. An error of the whole call (any gRPC status) is trouble of
-	// the transformer, not of an event: the deliveries wait and are offered again, and no attempt is counted.
+	// the transformer, not of an event: the deliveries wait and are offered again, and no attempt is counted. Only an
+	// event that, sent alone, makes the transformer crash or hang more than once, while it answers others, counts as a
+	// Failure.
 	Transform(ctx context.Context, in *TransformRequest, opts ...grpc.CallOption) (*TransformResponse, error)
 }
 
@@ -77,7 +79,9 @@ type TransformerServiceServer interface {
 	// Describe says who the transformer is. Called once after start; 5 s at most.
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 	// Transform answers each item of the batch, in order. An error of the whole call (any gRPC status) is trouble of
-	// the transformer, not of an event: the deliveries wait and are offered again, and no attempt is counted.
+	// the transformer, not of an event: the deliveries wait and are offered again, and no attempt is counted. Only an
+	// event that, sent alone, makes the transformer crash or hang more than once, while it answers others, counts as a
+	// Failure.
 	Transform(context.Context, *TransformRequest) (*TransformResponse, error)
 	mustEmbedUnimplementedTransformerServiceServer()
 }
