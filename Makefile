@@ -8,6 +8,8 @@ SHELL := /bin/bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 # Passed on to the program that a target runs, for example: make demo ARGS=--once
 ARGS ?=
+# Rows that make bench measures, separated by commas; all when empty.
+ROW ?=
 # What to test, and flags of go test: make test PKGS=./storage/... TESTFLAGS=-v
 PKGS ?= ./...
 TESTFLAGS ?=
@@ -36,8 +38,8 @@ test: ## Install what the tests need, then run all of them under the race detect
 	@setup=$$(scripts/setup-test); eval "$$setup"; set -x; go test $$SIDEHOOK_TEST_FLAGS $(TESTFLAGS) $(PKGS)
 
 .PHONY: bench
-bench: ## Measure against the bare net/http loop on this machine; ARGS are those of internal/bench
-	go run ./internal/bench $(ARGS)
+bench: build ## Measure against the bare net/http loop on this machine; ROW=one,fanout10 for some rows, ARGS=-list for a list
+	go run ./internal/bench $(if $(ROW),-row $(ROW)) $(ARGS)
 
 .PHONY: lint
 lint: $(TOOLS)/stamp ## Check format, vet, staticcheck, protobuf, generated code, known vulnerabilities

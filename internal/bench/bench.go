@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// bench is what a row has to measure with.
+type bench struct {
+	ctx  context.Context
+	set  settings
+	name string
+	rep  *report
+	recv *receiver
+	dir  string
+}
+
+func newBench(ctx context.Context, s settings, name string, rep *report) (*bench, error) {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, err
+	}
+	base, err := filepath.Abs(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(base, "bench-")
+	if err != nil {
+		return nil, err
+	}
+	recv, err := startReceiver()
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return &bench{ctx: ctx, set: s, name: name, rep: rep, recv: recv, dir: dir}, nil
+}
+
+func (b *bench) close() error {
+	return errors.Join(b.recv.stop(), os.RemoveAll(b.dir))
+}
+
+// add reports a figure of the row.
+func (b *bench) add(metric string, value float64, unit string) {
+	b.rep.add(b.name, metric, value, unit)
+}
+
+// yardstick runs the yardstick for a while.
+func (b *bench) yardstick() (float64, error) {
+	return yardstick(b.ctx, b.recv, b.set.payload, time.Second, min(4*time.Second, b.set.duration))
+}
+
+// sidecar configures and starts a sidecar in a folder of its own. Its data are new.
+func (b *bench) sidecar(spec sidecarSpec) (*sidecar, error) {
+	dir, err := os.MkdirTemp(b.dir, "s-")
+	if err != nil {
+		return nil, err
+	}
+	spec.door = b.set.door
+	if err := writeConfig(dir, spec); err != nil {
+		return nil, err
+	}
+	return startSidecar(b.ctx, b.set.binary, dir)
+}
+
+// publisher connects to a sidecar whose webhooks want every event fanOut times.
+func (b *bench) publisher(s *sidecar, id string, fanOut int) (*publisher, error) {
+	address := s.grpc
+	if b.set.door == doorUnix {
+		address = s.unix
+	}
+	return newPublisher(b.ctx, address, id, b.set.payload, max(b.set.batch, maxOpenBatch), uint32(fanOut))
+}
+
+// maxOpenBatch is how many events of an open loop that are due together go into one batch.
+const maxOpenBatch = 500
+
+// hooks are n webhooks at the receiver that want every event.
+func (b *bench) hooks(n int) []hook {
+	hooks := make([]hook, n)
+	for i := range hooks {
+		hooks[i] = hook{URL: b.recv.url(webhookPath(i)), Event: "*"}
+	}
+	return hooks
+}
+
+// load is something that publishes until its context ends.
+type load func(ctx context.Context, p *publisher) error
+
+// figures are what a run under load showed.
+type figures struct {
+	rate       float64 // distinct deliveries per second
+	events     float64 // acknowledged per second
+	deliveries float64 // while measured
+	latency    summary
+	cpu        time.Duration // of the sidecar, while measured
+	written    int64         // as cpu
+	memory     memory        // the most
+	refusals   int
+	published  uint64 // in all
+}
+
+// run puts load on a sidecar, measures it after the warm-up, waits until everything has arrived, and checks the ledger.
+func (b *bench) run(s *sidecar, p *publisher, l load) (f figures, err error) {
+	ctx, cancel := context.WithCancelCause(b.ctx)
+	defer cancel(nil)
+	done := make(chan error, 1)
+	go func() {
+		err := l(ctx, p)
+		cancel(err)
+		done <- err
+	}()
+	err = b.measure(ctx, s, p, &f)
+	cancel(errEnough)
+	if loadErr := <-done; loadErr != nil || err != nil {
+		return f, errors.Join(loadErr, err)
+	}
+	return f, b.settle(p)
+}
+
+var errEnough = errors.New("measured enough")
+
+// measure fills f while load is on.
+func (b *bench) measure(ctx context.Context, s *sidecar, p *publisher, f *figures) (err error) {
+	if err := pause(ctx, b.set.warmUp); err != nil {
+		return err
+	}
+	if b.set.profile != "" {
+		if err := os.MkdirAll(b.set.profile, 0o700); err != nil {
+			return err
+		}
+		stop, err := s.record(filepath.Join(b.set.profile, b.name+".perf"))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+	}
+	stopMemory := watchMemory(s.pid())
+	used, err := usageOf(s.pid())
+	if err != nil {
+		return err
+	}
+	acked := p.ackedEvents()
+	before, err := b.recv.mark()
+	if err != nil {
+		return err
+	}
+	pauseErr := pause(ctx, b.set.duration)
+	after, err := b.recv.mark()
+	if err != nil || pauseErr != nil {
+		return errors.Join(pauseErr, err)
+	}
+	f.deliveries = float64(after.Distinct - before.Distinct)
+	f.rate = f.deliveries / after.Elapsed.Seconds()
+	f.events = float64(p.ackedEvents()-acked) / after.Elapsed.Seconds()
+	f.latency = after
+	usedNow, err := usageOf(s.pid())
+	if err != nil {
+		return err
+	}
+	f.cpu, f.written = usedNow.cpu-used.cpu, usedNow.writeBytes-used.writeBytes
+	f.memory, err = stopMemory()
+	return err
+}
+
+// drainTimeout bounds how long deliveries are awaited after the load.
+const drainTimeout = 20 * time.Second
+
+// settle waits until everything published is acknowledged and has arrived, and checks that it did, everywhere.
+func (b *bench) settle(p *publisher) error {
+	ctx, cancel := context.WithTimeoutCause(b.ctx, drainTimeout, fmt.Errorf("not everything arrived within %s", drainTimeout))
+	defer cancel()
+	if err := p.finish(ctx); err != nil {
+		return err
+	}
+	want := p.next * uint64(p.fanOut)
+	awaitErr := b.recv.await(ctx, want)
+	got, err := b.recv.summary()
+	if err != nil {
+		return errors.Join(awaitErr, err)
+	}
+	if err := balance(got, p.next, int(p.fanOut)); err != nil {
+		return errors.Join(awaitErr, err)
+	}
+	if repeats := got.Arrivals - got.Distinct; repeats > 0 {
+		b.add("repeated deliveries", float64(repeats), "")
+	}
+	return awaitErr
+}
+
+// balance checks that each of so many acknowledged events arrived at each of so many webhooks, and nothing else.
+func balance(got summary, events uint64, webhooks int) error {
+	if got.Strange > 0 {
+		return fmt.Errorf("%d requests arrived that hold no event", got.Strange)
+	}
+	if len(got.Paths) != webhooks && events > 0 {
+		return fmt.Errorf("deliveries arrived at %d webhooks, want %d", len(got.Paths), webhooks)
+	}
+	for path, p := range got.Paths {
+		if p.Distinct != events || p.Below != events {
+			return fmt.Errorf("%d events were acknowledged; %d arrived at %s, the last being %d", events, p.Distinct, path, p.Below)
+		}
+	}
+	return nil
+}
+
+// diskWarning says why a folder is no disk, or nothing.
+func diskWarning(dir string) string {
+	const tmpfs = 0x01021994
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(dir, &fs); err == nil && int64(fs.Type) == tmpfs {
+		return dir + " is in memory, not on a disk"
+	}
+	return ""
+}

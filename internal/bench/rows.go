@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// row is something that can be measured by itself, within a minute.
+type row struct {
+	name, what string
+	run        func(b *bench) error
+}
+
+func allRows() []row {
+	return []row{
+		{"one", "durable publish to delivery, one webhook, against the yardstick", func(b *bench) error { return fanOutRow(b, 1) }},
+		{"latency50", "publish to arrival at 50 events per second", latencyRow},
+		{"memory", "memory of the sidecar", memoryRow},
+	}
+}
+
+func listRows() {
+	for _, r := range allRows() {
+		fmt.Printf("%-10s  %s\n", r.name, r.what)
+	}
+}
+
+func chooseRows(names string) ([]row, error) {
+	all := allRows()
+	if names == "" {
+		return all, nil
+	}
+	var chosen []row
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(all, func(r row) bool { return r.name == strings.TrimSpace(name) })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no row %q; see -list", name)
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
+}
+
+// with runs f on a sidecar and a publisher made for it, and stops both.
+func (b *bench) with(spec sidecarSpec, fanOut int, f func(s *sidecar, p *publisher) error) (err error) {
+	s, err := b.sidecar(spec)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	p, err := b.publisher(s, "e", fanOut)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	return f(s, p)
+}
+
+// closed is the load of a closed loop.
+func (b *bench) closed() load {
+	return func(ctx context.Context, p *publisher) error {
+		return p.closedLoop(ctx, b.recv, b.set.window, b.set.batch)
+	}
+}
+
+// open is the load of an open loop.
+func open(perSecond float64) load {
+	return func(ctx context.Context, p *publisher) error { return p.openLoop(ctx, perSecond) }
+}
+
+// fanOutRow measures the rate of a closed loop between two runs of the yardstick: the machine may change meanwhile.
+func fanOutRow(b *bench, fanOut int) error {
+	before, err := b.yardstick()
+	if err != nil {
+		return err
+	}
+	var f figures
+	err = b.with(sidecarSpec{hooks: b.hooks(fanOut)}, fanOut, func(s *sidecar, p *publisher) (err error) {
+		f, err = b.run(s, p, b.closed())
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := b.recv.reset(); err != nil {
+		return err
+	}
+	after, err := b.yardstick()
+	if err != nil {
+		return err
+	}
+	b.add("yardstick before", before, "/s")
+	b.add("yardstick after", after, "/s")
+	b.add(rate, f.rate, "/s")
+	b.add(ratio, f.rate/((before+after)/2), "×")
+	b.addLatency(f.latency)
+	b.addCost(f)
+	return nil
+}
+
+func (b *bench) addLatency(s summary) {
+	ms := func(ns int64) float64 { return float64(ns) / 1e6 }
+	b.add(p50, ms(s.P50), "ms")
+	b.add(p99, ms(s.P99), "ms")
+	b.add(p999, ms(s.P999), "ms")
+	b.add("slowest", ms(s.Max), "ms")
+}
+
+func (b *bench) addCost(f figures) {
+	b.add("CPU per 10,000 deliveries", f.cpu.Seconds()*10_000/f.deliveries, "s")
+	b.add(perDelivery, float64(f.written)/f.deliveries, "B")
+	b.add("resident (RssAnon), most", megabytes(f.memory.anon), "MB")
+	b.add("resident (VmRSS), most", megabytes(f.memory.rss), "MB")
+	if f.refusals > 0 {
+		b.add("batches refused and sent again", float64(f.refusals), "")
+	}
+}
+
+func megabytes(n int64) float64 { return float64(n) / 1e6 }
+
+// latencyRow measures an open loop so slow that every event finds the sidecar idle.
+func latencyRow(b *bench) error {
+	const perSecond = 50
+	post, err := b.postLatency(perSecond)
+	if err != nil {
+		return err
+	}
+	return b.with(sidecarSpec{hooks: b.hooks(1)}, 1, func(s *sidecar, p *publisher) error {
+		f, err := b.run(s, p, open(perSecond))
+		if err != nil {
+			return err
+		}
+		b.add("bare POST p50", float64(post.P50)/1e6, "ms")
+		b.add("bare POST p99", float64(post.P99)/1e6, "ms")
+		b.add(rate, f.rate, "/s")
+		b.addLatency(f.latency)
+		return nil
+	})
+}
+
+// memoryRow measures what an idle sidecar has in memory, and what one with little to do has.
+func memoryRow(b *bench) error {
+	return b.with(sidecarSpec{hooks: b.hooks(1)}, 1, func(s *sidecar, p *publisher) error {
+		if err := pause(b.ctx, 3*time.Second); err != nil {
+			return err
+		}
+		m, err := memoryOf(s.pid())
+		if err != nil {
+			return err
+		}
+		b.add(idleMemory, megabytes(m.anon), "MB")
+		b.add("VmRSS, idle", megabytes(m.rss), "MB")
+		f, err := b.run(s, p, open(1000))
+		if err != nil {
+			return err
+		}
+		b.add(busyMemory, megabytes(f.memory.anon), "MB")
+		b.add("VmRSS, at 1,000/s", megabytes(f.memory.rss), "MB")
+		return nil
+	})
+}
