@@ -79,7 +79,7 @@ func (s *store) wildcard(apps []string, typeURL string, known map[string]string)
 		return nil, err
 	}
 	for len(logs) > 0 {
-		if size > maxResponse {
+		if size > s.limit {
 			known[cursorKey] = cur.String()
 			u.next, u.more = known, true
 			return u, nil
@@ -117,7 +117,7 @@ func (s *store) settle(u *update, size *int, apps []string, typeURL string, know
 		if name == cursorKey || begun && version != "" {
 			continue
 		}
-		if *size > maxResponse {
+		if *size > s.limit {
 			return true
 		}
 		r := s.live(apps, typeURL, name)

@@ -34,6 +34,8 @@ const keepRemovals = 1024
 
 // store holds all resources and the watches that wait for changes. Lock order: store.mu, then stream.mu.
 type store struct {
+	limit   int // of a response, see maxResponse
+	keep    int // see keepRemovals
 	mu      sync.RWMutex
 	seq     uint64 // of the latest change
 	apps    map[string]map[string]*collection
@@ -54,6 +56,7 @@ type watch struct {
 
 func newStore() *store {
 	return &store{
+		limit: maxResponse, keep: keepRemovals,
 		apps: make(map[string]map[string]*collection), watches: make(map[place]map[*watch]struct{}),
 		holders: make(map[string]int),
 	}
@@ -96,7 +99,7 @@ func (s *store) applyLocked(app string, c change) {
 		}
 	}
 	for typeURL := range touched { // after the answers: who waits has seen every removal
-		s.apps[app][typeURL].compact()
+		s.apps[app][typeURL].compact(s.keep)
 	}
 	s.purge(app)
 }
@@ -152,8 +155,8 @@ func (s *store) put(app, typeURL, name string, r *discovery.Resource) bool {
 }
 
 // compact keeps the log within twice what it is about, and removals within their limit, at constant cost per change.
-func (c *collection) compact() {
-	if live := len(c.entries) - c.removed; c.removed > 2*(live+keepRemovals) {
+func (c *collection) compact(keep int) {
+	if live := len(c.entries) - c.removed; c.removed > 2*(live+keep) {
 		excess := c.removed - (live + keepRemovals)
 		for _, e := range c.log {
 			if excess == 0 {

@@ -101,8 +101,8 @@ func (w *watcher) sendDelta(req *cache.DeltaRequest, u *update, out chan cache.D
 	}
 }
 
-// CreateWatch serves state-of-the-world clients: each response has everything they asked for. A response is repeated
-// for a change of what they asked for or of the question only, not for a refusal.
+// CreateWatch serves state-of-the-world clients: each response has everything they asked for. After the first there is
+// a response only when that is not the same as in the one before; a refusal repeats nothing.
 func (w *watcher) CreateWatch(req *cache.Request, sub cache.Subscription, out chan cache.Response) (func(), error) {
 	if len(sub.SubscribedResources()) > maxNames {
 		return nil, status.Errorf(codes.ResourceExhausted, "more than %d resource names; subscribe to *", maxNames)
