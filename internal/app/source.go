@@ -65,7 +65,8 @@ func (s *Sidecar) startXDS() error {
 	s.parts.add("control plane connection", func(context.Context) error { return conn.Close() })
 	c := client.New(client.Options{
 		Conn: conn, NodeID: s.id, Version: Version(), Apply: s.apply, Check: s.check,
-		LKGPath: filepath.Join(s.cfg.DataDir, lkgFile), Logger: s.log.With("part", "xds"),
+		OnResponse: s.noteChange, // a refusal, or the end of one, need not change the Snapshot
+		LKGPath:    filepath.Join(s.cfg.DataDir, lkgFile), Logger: s.log.With("part", "xds"),
 	})
 	s.source = &xdsSource{address: s.cfg.ControlPlane.Address, client: c}
 	s.parts.background("xds", s.fail, c.Run)

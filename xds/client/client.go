@@ -29,6 +29,9 @@ type Options struct {
 	// Check looks at a resource that is valid in itself, for example whether its transformer is installed; an error
 	// refuses it. Optional.
 	Check func(*xds.Resource) error
+	// OnResponse is called after each response, when Status tells what came of it. It is called from Run's goroutine and
+	// must not block. Optional.
+	OnResponse func()
 	// LKGPath is the file of the last-known-good configuration; empty for none. It holds secrets: its mode is 0600.
 	LKGPath string
 	// LKGKey encrypts that file with AES-256-GCM; 32 bytes, or nil for clear text.
@@ -59,6 +62,9 @@ func (o *Options) defaults() error {
 	}
 	if o.Check == nil {
 		o.Check = func(*xds.Resource) error { return nil }
+	}
+	if o.OnResponse == nil {
+		o.OnResponse = func() {}
 	}
 	if o.LKGDelay <= 0 {
 		o.LKGDelay = time.Second

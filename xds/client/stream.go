@@ -70,6 +70,7 @@ func (c *Client) stream(parent context.Context) (took bool, err error) {
 		}
 		c.note(func(s *stats) { s.connected, s.lastError = true, "" })
 		answer, err := c.handle(resp)
+		c.opts.OnResponse()
 		if answer != nil {
 			put(answer)
 		}
