@@ -49,7 +49,7 @@ func (b *bench) add(metric string, value float64, unit string) {
 }
 
 // yardstick runs the yardstick for a while.
-func (b *bench) yardstick() (float64, error) {
+func (b *bench) yardstick() (stick, error) {
 	return yardstick(b.ctx, b.recv, b.set.payload, time.Second, min(4*time.Second, b.set.duration))
 }
 
@@ -97,10 +97,10 @@ type figures struct {
 	deliveries float64 // while measured
 	latency    summary
 	cpu        time.Duration // of the sidecar, while measured
+	allCPU     time.Duration // of sidecar, receiver and publisher
 	written    int64         // as cpu
 	memory     memory        // the most
 	refusals   int
-	published  uint64 // in all
 }
 
 // run puts load on a sidecar, measures it after the warm-up, waits until everything has arrived, and checks the ledger.
@@ -118,7 +118,9 @@ func (b *bench) run(s *sidecar, p *publisher, l load) (f figures, err error) {
 	if loadErr := <-done; loadErr != nil || err != nil {
 		return f, errors.Join(loadErr, err)
 	}
-	return f, b.settle(p)
+	err = b.settle(p)
+	f.refusals = p.refusedBatches()
+	return f, err
 }
 
 var errEnough = errors.New("measured enough")
@@ -143,6 +145,10 @@ func (b *bench) measure(ctx context.Context, s *sidecar, p *publisher, f *figure
 	if err != nil {
 		return err
 	}
+	others, err := cpuOf(os.Getpid(), b.recv.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
 	acked := p.ackedEvents()
 	before, err := b.recv.mark()
 	if err != nil {
@@ -162,6 +168,11 @@ func (b *bench) measure(ctx context.Context, s *sidecar, p *publisher, f *figure
 		return err
 	}
 	f.cpu, f.written = usedNow.cpu-used.cpu, usedNow.writeBytes-used.writeBytes
+	othersNow, err := cpuOf(os.Getpid(), b.recv.cmd.Process.Pid)
+	if err != nil {
+		return err
+	}
+	f.allCPU = f.cpu + othersNow - others
 	f.memory, err = stopMemory()
 	return err
 }

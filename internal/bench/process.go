@@ -43,6 +43,18 @@ func usageOf(pid int) (usage, error) {
 	return usage{cpu: time.Duration(ticks) * clockTick, writeBytes: written}, err
 }
 
+// cpuOf is the CPU time of processes together.
+func cpuOf(pids ...int) (sum time.Duration, err error) {
+	for _, pid := range pids {
+		u, err := usageOf(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += u.cpu
+	}
+	return sum, nil
+}
+
 // memory is what a process has in RAM, in bytes.
 type memory struct{ anon, rss int64 }
 

@@ -179,6 +179,13 @@ func (p *publisher) ackedEvents() uint64 {
 	return p.acked
 }
 
+// refusedBatches is how many batches were refused so far.
+func (p *publisher) refusedBatches() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refusals
+}
+
 // awaitAcks waits until every event but so many is acknowledged or refused.
 func (p *publisher) awaitAcks(but uint64) error {
 	p.mu.Lock()

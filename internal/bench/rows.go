@@ -93,12 +93,15 @@ func fanOutRow(b *bench, fanOut int) error {
 	if err != nil {
 		return err
 	}
-	b.add("yardstick before", before, "/s")
-	b.add("yardstick after", after, "/s")
+	b.add("yardstick before", before.rate, "/s")
+	b.add("yardstick after", after.rate, "/s")
 	b.add(rate, f.rate, "/s")
-	b.add(ratio, f.rate/((before+after)/2), "×")
+	b.add(ratio, f.rate/mean(before, after).rate, "×")
 	b.addLatency(f.latency)
 	b.addCost(f)
+	// CPU time is what a full machine runs out of, and unlike a rate it hardly depends on what else runs there.
+	b.add("CPU per 10,000, receiver and publisher too", f.allCPU.Seconds()*10_000/f.deliveries, "s")
+	b.add("CPU per 10,000, yardstick and receiver", mean(before, after).cpu, "s")
 	return nil
 }
 

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,12 +18,19 @@ const yardstickConns = 64
 
 const yardstickPath = "/yardstick"
 
-// yardstick measures what a bare net/http client does: requests per second of so many loops that post a body, read the
-// answer and post again.
-func yardstick(ctx context.Context, r *receiver, bodyBytes int, warmUp, duration time.Duration) (float64, error) {
+// stick is what the yardstick showed.
+type stick struct {
+	rate float64 // requests per second
+	cpu  float64 // seconds per 10,000 requests, of client and receiver together
+}
+
+func mean(a, b stick) stick { return stick{(a.rate + b.rate) / 2, (a.cpu + b.cpu) / 2} }
+
+// yardstick measures what a bare net/http client does: so many loops that post a body, read the answer and post again.
+func yardstick(ctx context.Context, r *receiver, bodyBytes int, warmUp, duration time.Duration) (stick, error) {
 	transport := &http.Transport{MaxIdleConnsPerHost: yardstickConns, MaxConnsPerHost: yardstickConns}
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport}
+	client := &http.Client{Transport: transport, Timeout: answerTimeout}
 	runCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
@@ -36,7 +45,7 @@ func yardstick(ctx context.Context, r *receiver, bodyBytes int, warmUp, duration
 			}
 		})
 	}
-	rate, err := measureRate(runCtx, r, warmUp, duration)
+	result, err := measureStick(runCtx, r, warmUp, duration)
 	cancel()
 	loops.Wait()
 	select {
@@ -44,53 +53,59 @@ func yardstick(ctx context.Context, r *receiver, bodyBytes int, warmUp, duration
 	default:
 	}
 	if err != nil {
-		return 0, fmt.Errorf("yardstick: %w", err)
+		return stick{}, fmt.Errorf("yardstick: %w", err)
 	}
-	return rate, r.reset()
+	return result, r.reset()
 }
 
+// answerTimeout is when the receiver counts as stuck.
+const answerTimeout = 20 * time.Second
+
+// postLoop ends with ctx, but never amid a request: it would arrive after the receiver has been reset.
 func postLoop(ctx context.Context, client *http.Client, url string, bodyBytes int, seq *atomic.Uint64) error {
 	body := newBody(bodyBytes)
 	for ctx.Err() == nil {
 		fillBody(body, seq.Add(1)-1, time.Now())
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-		if err != nil {
-			return err
-		}
-		req.Header.Set("Content-Type", "application/json")
-		resp, err := client.Do(req)
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		_, err = io.Copy(io.Discard, resp.Body)
-		_ = resp.Body.Close() // it was read to its end
-		if err != nil && ctx.Err() == nil {
+		if err := post(client, url, body); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// measureRate is how many deliveries per second arrive during duration, after a warm-up.
-func measureRate(ctx context.Context, r *receiver, warmUp, duration time.Duration) (float64, error) {
+// post posts a body and reads the answer.
+func post(client *http.Client, url string, body []byte) error {
+	resp, err := client.Post(url, "application/json", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	return errors.Join(err, resp.Body.Close())
+}
+
+// measureStick measures what arrives during duration, after a warm-up.
+func measureStick(ctx context.Context, r *receiver, warmUp, duration time.Duration) (stick, error) {
 	if err := pause(ctx, warmUp); err != nil {
-		return 0, err
+		return stick{}, err
+	}
+	cpuBefore, err := cpuOf(os.Getpid(), r.cmd.Process.Pid)
+	if err != nil {
+		return stick{}, err
 	}
 	before, err := r.mark()
 	if err != nil {
-		return 0, err
+		return stick{}, err
 	}
 	if err := pause(ctx, duration); err != nil {
-		return 0, err
+		return stick{}, err
 	}
 	after, err := r.mark()
 	if err != nil {
-		return 0, err
+		return stick{}, err
 	}
-	return float64(after.Distinct-before.Distinct) / after.Elapsed.Seconds(), nil
+	cpuAfter, err := cpuOf(os.Getpid(), r.cmd.Process.Pid)
+	n := float64(after.Distinct - before.Distinct)
+	return stick{rate: n / after.Elapsed.Seconds(), cpu: (cpuAfter - cpuBefore).Seconds() * 10_000 / n}, err
 }
 
 // pause waits for d, or for the end of ctx, whose cause it returns.
@@ -111,16 +126,13 @@ func (b *bench) postLatency(perSecond float64) (summary, error) {
 	defer cancel()
 	transport := new(http.Transport)
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport}
+	client := &http.Client{Transport: transport, Timeout: answerTimeout}
 	body := newBody(b.set.payload)
 	for s := newSchedule(time.Now(), perSecond); s.await(ctx) == nil; s.n++ {
 		fillBody(body, uint64(s.n), s.next())
-		resp, err := client.Post(b.recv.url(yardstickPath), "application/json", bytes.NewReader(body))
-		if err != nil {
+		if err := post(client, b.recv.url(yardstickPath), body); err != nil {
 			return summary{}, err
 		}
-		_, _ = io.Copy(io.Discard, resp.Body) // the answer is empty
-		_ = resp.Body.Close()
 	}
 	if b.ctx.Err() != nil {
 		return summary{}, context.Cause(b.ctx)
