@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 
@@ -27,6 +28,7 @@ type endpoint struct {
 	mu       sync.Mutex
 	verifier *standardwebhooks.Webhook
 	arrivals map[string]*arrival // by webhook-id
+	captures []capture           // the first ones
 	last     capture
 	wrong    []string
 }
@@ -38,6 +40,8 @@ type arrival struct {
 	accepted int // requests answered with 2xx
 	refused  int
 }
+
+const maxCaptures = 16
 
 // capture is a request as it came.
 type capture struct {
@@ -87,6 +91,9 @@ func (e *endpoint) take(r *http.Request, body []byte) (status int) {
 		status = e.answer(r)
 	}
 	e.last = capture{r.Header.Clone(), body}
+	if len(e.captures) < maxCaptures {
+		e.captures = append(e.captures, e.last)
+	}
 	if err := e.verifier.Verify(body, r.Header); err != nil {
 		e.complain("a signature does not hold: %v", err)
 	}
@@ -152,6 +159,13 @@ func (e *endpoint) awaitArrival(t *testing.T, ids ...string) {
 		})
 	}
 	e.check(t)
+}
+
+// first returns the requests that came first.
+func (e *endpoint) first() []capture {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.captures)
 }
 
 // captured is the newest request.
