@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -45,6 +44,8 @@ type AppPolicy struct {
 	App         string
 	DisplayName string
 	HTTPSOnly   bool
+	// Publish is what becomes of events that are not in the app's catalogue; empty means sidehook.PublishLenient.
+	Publish sidehook.PublishMode
 }
 
 // MaxResourceBytes bounds one serialized resource.
@@ -116,7 +117,7 @@ func (r *Resource) Proto() proto.Message {
 	case r.EventType != nil:
 		return &configv1.EventType{
 			App: r.EventType.App, Type: r.EventType.Type, Product: r.EventType.Product,
-			Description: r.EventType.Description, Sample: r.EventType.Sample,
+			Name: r.EventType.Name, Description: r.EventType.Description, Sample: r.EventType.Sample,
 		}
 	case r.Transformer != nil:
 		return &configv1.Transformer{
@@ -125,6 +126,7 @@ func (r *Resource) Proto() proto.Message {
 	default:
 		return &configv1.AppPolicy{
 			App: r.AppPolicy.App, DisplayName: r.AppPolicy.DisplayName, HttpsOnly: r.AppPolicy.HTTPSOnly,
+			Publish: publishToProto(r.AppPolicy.Publish),
 		}
 	}
 }
@@ -257,20 +259,14 @@ func SecretToProto(s *sidehook.Secret) *configv1.Secret {
 }
 
 func eventTypeFromProto(m *configv1.EventType) (*sidehook.EventType, error) {
-	switch {
-	case !sidehook.ValidName(m.GetApp()):
-		return nil, sidehook.Fieldf("app", "must be 1 to %d of A-Z a-z 0-9 _ -", sidehook.MaxNameLen)
-	case !sidehook.ValidEventType(m.GetType()):
-		return nil, sidehook.Fieldf("type", "is not an event type")
-	case len(m.GetSample()) > sidehook.MaxSampleLen:
-		return nil, sidehook.Fieldf("sample", "must be at most %d bytes", sidehook.MaxSampleLen)
-	case len(m.GetSample()) > 0 && !json.Valid(m.GetSample()):
-		return nil, sidehook.Fieldf("sample", "is not valid JSON")
-	}
-	return &sidehook.EventType{
-		App: m.GetApp(), Type: m.GetType(), Product: m.GetProduct(), Description: m.GetDescription(),
+	t := &sidehook.EventType{
+		App: m.GetApp(), Type: m.GetType(), Product: m.GetProduct(), Name: m.GetName(), Description: m.GetDescription(),
 		Sample: m.GetSample(),
-	}, nil
+	}
+	if err := t.Validate(); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 func transformerFromProto(m *configv1.Transformer) (*Transformer, error) {
@@ -287,7 +283,27 @@ func appPolicyFromProto(m *configv1.AppPolicy) (*AppPolicy, error) {
 	if !sidehook.ValidName(m.GetApp()) {
 		return nil, sidehook.Fieldf("app", "must be 1 to %d of A-Z a-z 0-9 _ -", sidehook.MaxNameLen)
 	}
-	return &AppPolicy{App: m.GetApp(), DisplayName: m.GetDisplayName(), HTTPSOnly: m.GetHttpsOnly()}, nil
+	p := &AppPolicy{App: m.GetApp(), DisplayName: m.GetDisplayName(), HTTPSOnly: m.GetHttpsOnly()}
+	switch m.GetPublish() {
+	case configv1.PublishMode_PUBLISH_MODE_UNSPECIFIED:
+	case configv1.PublishMode_PUBLISH_MODE_LENIENT:
+		p.Publish = sidehook.PublishLenient
+	case configv1.PublishMode_PUBLISH_MODE_STRICT:
+		p.Publish = sidehook.PublishStrict
+	default:
+		return nil, sidehook.Fieldf("publish", "is unknown")
+	}
+	return p, nil
+}
+
+func publishToProto(m sidehook.PublishMode) configv1.PublishMode {
+	switch m {
+	case sidehook.PublishStrict:
+		return configv1.PublishMode_PUBLISH_MODE_STRICT
+	case sidehook.PublishLenient:
+		return configv1.PublishMode_PUBLISH_MODE_LENIENT
+	}
+	return configv1.PublishMode_PUBLISH_MODE_UNSPECIFIED
 }
 
 // timeFromProto gives the zero time for an unset timestamp and an error for one outside the years 1 to 9999.

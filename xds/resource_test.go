@@ -53,11 +53,14 @@ func TestRoundTrip(t *testing.T) {
 		OfSecret(secret),
 		OfSecret(testSecret("full", "s2")),
 		OfEventType(&sidehook.EventType{
-			App: "demo", Type: "person.created", Product: "crm", Description: map[string]string{"en": "born", "vi": "sinh"},
+			App: "demo", Type: "person.created", Product: "crm",
+			Name: map[string]string{"en": "Person created", "vi": "Tạo người liên hệ"}, Description: map[string]string{"en": "born", "vi": "sinh"},
 			Sample: []byte(`{"id":1}`),
 		}),
 		OfTransformer(&Transformer{App: "demo", Name: "redact", Description: "hides names"}),
 		OfAppPolicy(&AppPolicy{App: "demo", DisplayName: "Demo", HTTPSOnly: true}),
+		OfAppPolicy(&AppPolicy{App: "demo", Publish: sidehook.PublishStrict}),
+		OfAppPolicy(&AppPolicy{App: "demo", Publish: sidehook.PublishLenient}),
 	} {
 		body, err := r.Any()
 		if err != nil {
@@ -198,6 +201,7 @@ func TestParseRefuses(t *testing.T) {
 		{"apps/a/transformers/t", TransformerType, &configv1.Transformer{App: "!", Name: "t"}, "app: "},
 		{"apps/a/transformers/t", TransformerType, &configv1.Transformer{App: "a", Name: ""}, "name: "},
 		{"apps/a/policy", AppPolicyType, &configv1.AppPolicy{App: "a b"}, "app: "},
+		{"apps/a/policy", AppPolicyType, &configv1.AppPolicy{App: "a", Publish: 9}, "publish: "},
 		{"apps/a/policy", TypePrefix + "Future", &configv1.AppPolicy{App: "a"}, "unknown resource type"},
 		{"apps/a/policy", "", &configv1.AppPolicy{App: "a"}, "unknown resource type"},
 	} {

@@ -4,7 +4,7 @@
 //
 //	apps:
 //	  - id: demo
-//	    policy: {display_name: Demo, https_only: false}
+//	    policy: {display_name: Demo, https_only: false, publish: lenient} # or strict: refuse types not below
 //	    webhooks:
 //	      - id: crm
 //	        name: CRM                       # unique within the app; default: the id
@@ -22,7 +22,8 @@
 //	          - {id: s2, key_file: crm.key, not_before: 2026-01-01T00:00:00Z, not_after: 2027-01-01T00:00:00Z}
 //	    transformers: [{name: redact, description: Hides names}]
 //	    event_types:
-//	      - {type: person.created, product: crm, description: {en: A person was added}, sample: '{"id": 1}'}
+//	      - {type: person.created, product: crm, name: {en: Person created}, description: {en: A person was added},
+//	         sample: '{"id": 1}'}
 //
 // The file is read strictly: an unknown key is an error, and so are anchors, aliases and tags. All that is wrong is
 // reported at once, each with line, column and field.

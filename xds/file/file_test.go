@@ -21,7 +21,7 @@ const keyText = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
 const full = `apps:
   - id: demo
-    policy: {display_name: Demo, https_only: true}
+    policy: {display_name: Demo, https_only: true, publish: strict}
     webhooks:
       - id: crm
         name: CRM
@@ -43,7 +43,7 @@ const full = `apps:
         secrets: [{key: ` + keyText + `}]
     transformers: [{name: redact, description: Hides names}]
     event_types:
-      - {type: person.created, product: crm, description: {en: Born}, sample: '{"id": 1}'}
+      - {type: person.created, product: crm, name: {vi: Sinh}, description: {en: Born}, sample: '{"id": 1}'}
   - id: empty
 `
 
@@ -75,6 +75,7 @@ func TestLoad(t *testing.T) {
 	s := xds.NewSnapshot(all)
 	app := s.App("demo")
 	if app == nil || s.App("empty") == nil || !app.Policy.HTTPSOnly || app.Transformers["redact"] == nil ||
+		app.EventTypes["person.created"].Name["vi"] != "Sinh" || app.Policy.Publish != sidehook.PublishStrict ||
 		string(app.EventTypes["person.created"].Sample) != `{"id": 1}` {
 		t.Fatalf("apps %v, demo %+v", s.Apps(), app)
 	}
@@ -161,6 +162,7 @@ func TestProblems(t *testing.T) {
 		"secret time":      {one(strings.Replace(fine, "{key", "{not_after: tomorrow, key", 1)), []string{`secrets[0].not_after: must be a time`}},
 		"secret twice":     {one(strings.Replace(fine, "[{key", "[{id: s2, key: "+keyText+"}, {key", 1)), []string{`secrets[1].id: "s2" is used already`}},
 		"webhook twice":    {one(fine + fine), []string{`:8:9: apps[0].webhooks[1].id: "w" is used already`, `name: "w" is used`}},
+		"publish mode":     {"apps: [{id: a, policy: {publish: loose}}]", []string{`apps[0].policy.publish: must be lenient or strict`}},
 		"https only":       {"apps: [{id: a, policy: {https_only: true}, webhooks: [{id: w, url: 'http://x', events: ['*'], secrets: [{key: " + keyText + "}]}]}]", []string{`webhooks[0].url: must start with https://`}},
 		"transformer name": {"apps: [{id: a, transformers: [{name: ../x}]}]", []string{`apps[0].transformers[0].name: must be`}},
 		"event type":       {"apps: [{id: a, event_types: [{type: t, sample: '{'}]}]", []string{`apps[0].event_types[0].sample: is not valid JSON`}},

@@ -101,9 +101,7 @@ func (l *loader) app(n ast.Node, path string) {
 	l.mapping(n, path, fields{
 		"id": l.text(&id),
 		"policy": func(n ast.Node, path string) {
-			l.mapping(n, path, fields{
-				"display_name": l.text(&policy.DisplayName), "https_only": l.boolean(&policy.HTTPSOnly),
-			})
+			l.policy(n, path, &policy)
 		},
 		"webhooks": later(&webhooks), "event_types": later(&eventTypes), "transformers": later(&transforms),
 	})
@@ -118,6 +116,18 @@ func (l *loader) app(n ast.Node, path string) {
 	policy.App = id
 	l.all = append(l.all, xds.OfAppPolicy(&policy)) // always: its presence makes the app served
 	l.appParts(id, path, policy.HTTPSOnly, webhooks, eventTypes, transforms)
+}
+
+func (l *loader) policy(n ast.Node, path string, into *xds.AppPolicy) {
+	var publish string
+	l.mapping(n, path, fields{
+		"display_name": l.text(&into.DisplayName), "https_only": l.boolean(&into.HTTPSOnly), "publish": l.text(&publish),
+	})
+	switch into.Publish = sidehook.PublishMode(publish); into.Publish {
+	case "", sidehook.PublishLenient, sidehook.PublishStrict:
+	default:
+		l.failAs(path, sidehook.Fieldf("publish", "must be %s or %s", sidehook.PublishLenient, sidehook.PublishStrict))
+	}
 }
 
 func (l *loader) appParts(id, path string, httpsOnly bool, webhooks, eventTypes, transforms ast.Node) {
@@ -264,6 +274,10 @@ func (l *loader) eventType(n ast.Node, path, app string, seen map[string]bool) {
 	failed := l.begun()
 	l.mapping(n, path, fields{
 		"type": l.text(&t.Type), "product": l.text(&t.Product), "sample": l.text(&sample),
+		"name": func(n ast.Node, path string) {
+			t.Name = make(map[string]string)
+			l.languages(n, path, t.Name)
+		},
 		"description": func(n ast.Node, path string) {
 			t.Description = make(map[string]string)
 			l.languages(n, path, t.Description)

@@ -78,6 +78,57 @@ func (WebhookStatus) EnumDescriptor() ([]byte, []int) {
 	return file_config_v1_config_proto_rawDescGZIP(), []int{0}
 }
 
+type PublishMode int32
+
+const (
+	PublishMode_PUBLISH_MODE_UNSPECIFIED PublishMode = 0
+	// It is taken, and counted.
+	PublishMode_PUBLISH_MODE_LENIENT PublishMode = 1
+	// It is refused, once the app has a catalogue.
+	PublishMode_PUBLISH_MODE_STRICT PublishMode = 2
+)
+
+// Enum value maps for PublishMode.
+var (
+	PublishMode_name = map[int32]string{
+		0: "PUBLISH_MODE_UNSPECIFIED",
+		1: "PUBLISH_MODE_LENIENT",
+		2: "PUBLISH_MODE_STRICT",
+	}
+	PublishMode_value = map[string]int32{
+		"PUBLISH_MODE_UNSPECIFIED": 0,
+		"PUBLISH_MODE_LENIENT":     1,
+		"PUBLISH_MODE_STRICT":      2,
+	}
+)
+
+func (x PublishMode) Enum() *PublishMode {
+	p := new(PublishMode)
+	*p = x
+	return p
+}
+
+func (x PublishMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PublishMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_config_v1_config_proto_enumTypes[1].Descriptor()
+}
+
+func (PublishMode) Type() protoreflect.EnumType {
+	return &file_config_v1_config_proto_enumTypes[1]
+}
+
+func (x PublishMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PublishMode.Descriptor instead.
+func (PublishMode) EnumDescriptor() ([]byte, []int) {
+	return file_config_v1_config_proto_rawDescGZIP(), []int{1}
+}
+
 // Webhook says who wants which events. Name: `apps/{app}/webhooks/{id}`.
 type Webhook struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -451,12 +502,14 @@ type EventType struct {
 	App   string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
 	// The event type, as in Event.type.
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	// Product it belongs to, for grouping.
+	// Product it belongs to, for grouping. At most 64 bytes.
 	Product string `protobuf:"bytes,3,opt,name=product,proto3" json:"product,omitempty"`
-	// What it means, by language (`vi`, `en`).
+	// What it means, by language (`vi`, `en`): at most 10 languages, each text at most 2000 bytes.
 	Description map[string]string `protobuf:"bytes,4,rep,name=description,proto3" json:"description,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// A realistic payload (JSON), at most 64 KiB.
-	Sample        []byte `protobuf:"bytes,5,opt,name=sample,proto3" json:"sample,omitempty"`
+	Sample []byte `protobuf:"bytes,5,opt,name=sample,proto3" json:"sample,omitempty"`
+	// What people call it, by language: at most 10 languages, each text at most 100 characters.
+	Name          map[string]string `protobuf:"bytes,6,rep,name=name,proto3" json:"name,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -522,6 +575,13 @@ func (x *EventType) GetDescription() map[string]string {
 func (x *EventType) GetSample() []byte {
 	if x != nil {
 		return x.Sample
+	}
+	return nil
+}
+
+func (x *EventType) GetName() map[string]string {
+	if x != nil {
+		return x.Name
 	}
 	return nil
 }
@@ -599,7 +659,9 @@ type AppPolicy struct {
 	// For people.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Refuse http:// webhooks. Default false.
-	HttpsOnly     bool `protobuf:"varint,3,opt,name=https_only,json=httpsOnly,proto3" json:"https_only,omitempty"`
+	HttpsOnly bool `protobuf:"varint,3,opt,name=https_only,json=httpsOnly,proto3" json:"https_only,omitempty"`
+	// What becomes of an event whose type is not in the app's catalogue. Default PUBLISH_MODE_LENIENT.
+	Publish       PublishMode `protobuf:"varint,4,opt,name=publish,proto3,enum=sidehook.config.v1.PublishMode" json:"publish,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -655,6 +717,13 @@ func (x *AppPolicy) GetHttpsOnly() bool {
 	return false
 }
 
+func (x *AppPolicy) GetPublish() PublishMode {
+	if x != nil {
+		return x.Publish
+	}
+	return PublishMode_PUBLISH_MODE_UNSPECIFIED
+}
+
 var File_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_config_v1_config_proto_rawDesc = "" +
@@ -691,29 +760,38 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\x03key\x18\x04 \x01(\fB\x03\x80\x01\x01R\x03key\x129\n" +
 	"\n" +
 	"not_before\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x127\n" +
-	"\tnot_after\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\"\xf5\x01\n" +
+	"\tnot_after\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\"\xeb\x02\n" +
 	"\tEventType\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
 	"\aproduct\x18\x03 \x01(\tR\aproduct\x12P\n" +
 	"\vdescription\x18\x04 \x03(\v2..sidehook.config.v1.EventType.DescriptionEntryR\vdescription\x12\x16\n" +
-	"\x06sample\x18\x05 \x01(\fR\x06sample\x1a>\n" +
+	"\x06sample\x18\x05 \x01(\fR\x06sample\x12;\n" +
+	"\x04name\x18\x06 \x03(\v2'.sidehook.config.v1.EventType.NameEntryR\x04name\x1a>\n" +
 	"\x10DescriptionEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a7\n" +
+	"\tNameEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"U\n" +
 	"\vTransformer\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
-	"\vdescription\x18\x03 \x01(\tR\vdescription\"_\n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\"\x9a\x01\n" +
 	"\tAppPolicy\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1d\n" +
 	"\n" +
-	"https_only\x18\x03 \x01(\bR\thttpsOnly*h\n" +
+	"https_only\x18\x03 \x01(\bR\thttpsOnly\x129\n" +
+	"\apublish\x18\x04 \x01(\x0e2\x1f.sidehook.config.v1.PublishModeR\apublish*h\n" +
 	"\rWebhookStatus\x12\x1e\n" +
 	"\x1aWEBHOOK_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16WEBHOOK_STATUS_ENABLED\x10\x01\x12\x1b\n" +
-	"\x17WEBHOOK_STATUS_DISABLED\x10\x02B5Z3github.com/sidehook/sidehook/api/config/v1;configv1b\x06proto3"
+	"\x17WEBHOOK_STATUS_DISABLED\x10\x02*^\n" +
+	"\vPublishMode\x12\x1c\n" +
+	"\x18PUBLISH_MODE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14PUBLISH_MODE_LENIENT\x10\x01\x12\x17\n" +
+	"\x13PUBLISH_MODE_STRICT\x10\x02B5Z3github.com/sidehook/sidehook/api/config/v1;configv1b\x06proto3"
 
 var (
 	file_config_v1_config_proto_rawDescOnce sync.Once
@@ -727,37 +805,41 @@ func file_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_config_v1_config_proto_rawDescData
 }
 
-var file_config_v1_config_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_config_v1_config_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_config_v1_config_proto_goTypes = []any{
 	(WebhookStatus)(0),            // 0: sidehook.config.v1.WebhookStatus
-	(*Webhook)(nil),               // 1: sidehook.config.v1.Webhook
-	(*Header)(nil),                // 2: sidehook.config.v1.Header
-	(*RetryPolicy)(nil),           // 3: sidehook.config.v1.RetryPolicy
-	(*Secret)(nil),                // 4: sidehook.config.v1.Secret
-	(*EventType)(nil),             // 5: sidehook.config.v1.EventType
-	(*Transformer)(nil),           // 6: sidehook.config.v1.Transformer
-	(*AppPolicy)(nil),             // 7: sidehook.config.v1.AppPolicy
-	nil,                           // 8: sidehook.config.v1.EventType.DescriptionEntry
-	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(PublishMode)(0),              // 1: sidehook.config.v1.PublishMode
+	(*Webhook)(nil),               // 2: sidehook.config.v1.Webhook
+	(*Header)(nil),                // 3: sidehook.config.v1.Header
+	(*RetryPolicy)(nil),           // 4: sidehook.config.v1.RetryPolicy
+	(*Secret)(nil),                // 5: sidehook.config.v1.Secret
+	(*EventType)(nil),             // 6: sidehook.config.v1.EventType
+	(*Transformer)(nil),           // 7: sidehook.config.v1.Transformer
+	(*AppPolicy)(nil),             // 8: sidehook.config.v1.AppPolicy
+	nil,                           // 9: sidehook.config.v1.EventType.DescriptionEntry
+	nil,                           // 10: sidehook.config.v1.EventType.NameEntry
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 }
 var file_config_v1_config_proto_depIdxs = []int32{
-	2,  // 0: sidehook.config.v1.Webhook.headers:type_name -> sidehook.config.v1.Header
+	3,  // 0: sidehook.config.v1.Webhook.headers:type_name -> sidehook.config.v1.Header
 	0,  // 1: sidehook.config.v1.Webhook.status:type_name -> sidehook.config.v1.WebhookStatus
-	3,  // 2: sidehook.config.v1.Webhook.retry_policy:type_name -> sidehook.config.v1.RetryPolicy
-	9,  // 3: sidehook.config.v1.Webhook.timeout:type_name -> google.protobuf.Duration
-	10, // 4: sidehook.config.v1.Webhook.created_at:type_name -> google.protobuf.Timestamp
-	10, // 5: sidehook.config.v1.Webhook.updated_at:type_name -> google.protobuf.Timestamp
-	9,  // 6: sidehook.config.v1.RetryPolicy.schedule:type_name -> google.protobuf.Duration
-	10, // 7: sidehook.config.v1.Secret.not_before:type_name -> google.protobuf.Timestamp
-	10, // 8: sidehook.config.v1.Secret.not_after:type_name -> google.protobuf.Timestamp
-	8,  // 9: sidehook.config.v1.EventType.description:type_name -> sidehook.config.v1.EventType.DescriptionEntry
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	4,  // 2: sidehook.config.v1.Webhook.retry_policy:type_name -> sidehook.config.v1.RetryPolicy
+	11, // 3: sidehook.config.v1.Webhook.timeout:type_name -> google.protobuf.Duration
+	12, // 4: sidehook.config.v1.Webhook.created_at:type_name -> google.protobuf.Timestamp
+	12, // 5: sidehook.config.v1.Webhook.updated_at:type_name -> google.protobuf.Timestamp
+	11, // 6: sidehook.config.v1.RetryPolicy.schedule:type_name -> google.protobuf.Duration
+	12, // 7: sidehook.config.v1.Secret.not_before:type_name -> google.protobuf.Timestamp
+	12, // 8: sidehook.config.v1.Secret.not_after:type_name -> google.protobuf.Timestamp
+	9,  // 9: sidehook.config.v1.EventType.description:type_name -> sidehook.config.v1.EventType.DescriptionEntry
+	10, // 10: sidehook.config.v1.EventType.name:type_name -> sidehook.config.v1.EventType.NameEntry
+	1,  // 11: sidehook.config.v1.AppPolicy.publish:type_name -> sidehook.config.v1.PublishMode
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_config_v1_config_proto_init() }
@@ -770,8 +852,8 @@ func file_config_v1_config_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_config_v1_config_proto_rawDesc), len(file_config_v1_config_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   8,
+			NumEnums:      2,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
