@@ -130,8 +130,13 @@ func (e *Engine) StopAccepting() { e.closed.Store(true) }
 // errStopped is the cause of the work context once Stop's deadline has passed.
 var errStopped = fmt.Errorf("delivery given up: %w", sidehook.ErrStopping)
 
+// ErrGivenUp is what Stop returns, with the cause, when its time was over before the last attempt. Nothing is lost: those
+// attempts are repeated after the next start.
+var ErrGivenUp = errors.New("attempts in flight were given up and will be repeated")
+
 // Stop drains: nothing new is accepted or attempted, what is in flight is finished until ctx ends and given up then,
-// and what was recorded is committed. Everything else stays in the store. The store remains open.
+// and what was recorded is committed. Everything else stays in the store. The store remains open. A failed commit is the
+// error, else ErrGivenUp if that happened.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.StopAccepting()
 	e.startMu.Lock()
@@ -148,14 +153,17 @@ func (e *Engine) Stop(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		late = fmt.Errorf("attempts in flight were given up and will be repeated: %w", context.Cause(ctx))
+		late = fmt.Errorf("%w: %w", ErrGivenUp, context.Cause(ctx))
 	}
 	e.cancel(errStopped)
 	<-done
 	// The commit of what was recorded is worth a wait of its own after a missed deadline.
 	flushCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 	defer cancel()
-	return errors.Join(late, e.store.Flush(flushCtx))
+	if err := e.store.Flush(flushCtx); err != nil {
+		return fmt.Errorf("commit what was recorded: %w", err)
+	}
+	return late
 }
 
 const flushTimeout = 5 * time.Second

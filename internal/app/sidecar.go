@@ -218,8 +218,24 @@ func (s *Sidecar) startEngine(ctx context.Context) error {
 		MaxInFlight: o.MaxInFlight, PerWebhook: o.PerWebhook, OnChange: s.noteChange, Observe: s.metrics.observe,
 		Logger: s.log.With("part", "engine"),
 	})
-	s.parts.add("engine", s.engine.Stop)
+	s.parts.add("engine", s.stopEngine)
 	return s.engine.Start(ctx)
+}
+
+// stopEngine lets what is in flight finish. It may take three quarters of the time that is left, so that the parts which
+// stop after it, transformers above all, can do so in good order. A slow endpoint is no failure of this process.
+func (s *Sidecar) stopEngine(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Until(deadline)*3/4, errors.New("the time to stop is nearly over"))
+		defer cancel()
+	}
+	err := s.engine.Stop(ctx)
+	if errors.Is(err, outbound.ErrGivenUp) {
+		s.log.Warn("stopped before every endpoint had answered", "err", err)
+		return nil
+	}
+	return err
 }
 
 // noteChange wakes the fleet report; it never blocks.

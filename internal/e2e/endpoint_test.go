@@ -29,6 +29,7 @@ type endpoint struct {
 	verifier *standardwebhooks.Webhook
 	arrivals map[string]*arrival // by webhook-id
 	captures []capture           // the first ones
+	instead  http.Handler
 	last     capture
 	wrong    []string
 }
@@ -70,8 +71,22 @@ func (e *endpoint) useSecret(t *testing.T, key sidehook.Key) {
 	e.secret, e.verifier = key, v
 }
 
+// hang has a handler take the requests instead of the ledger; nil for the ledger again.
+func (e *endpoint) hang(h http.Handler) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.instead = h
+}
+
 // ServeHTTP takes a delivery.
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e.mu.Lock()
+	instead := e.instead
+	e.mu.Unlock()
+	if instead != nil {
+		instead.ServeHTTP(w, r)
+		return
+	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the sender died in the middle
