@@ -95,8 +95,15 @@ func (sub *submission) release() {
 const (
 	eventCost = 40 // its id's hash and the frame of its record
 	hookCost  = 4  // one more webhook in a plan, or one more member in a run
-	dueCost   = 10 // a due time in a plan
 )
+
+// dueCost is what a due time takes in a plan.
+func dueCost(p *storage.Placement) int {
+	if p.DueAt.IsZero() {
+		return 1
+	}
+	return 1 + 8
+}
 
 // nameCost is what a webhook's first mention in a block takes.
 func nameCost(key sidehook.WebhookKey) int { return 4 + len(key.App) + len(key.ID) }
@@ -123,7 +130,7 @@ func appendCost(b *storage.Batch) txnCost {
 			if !p.Queued {
 				continue
 			}
-			c.bytes += hookCost + dueCost
+			c.bytes += hookCost + dueCost(p)
 			if !same || !prev[j].Queued || !prev[j].DueAt.Equal(p.DueAt) {
 				c.add(runCost(p.Webhook))
 			}
@@ -156,7 +163,7 @@ func exactAppendCost(b *storage.Batch) txnCost {
 			if !p.Queued {
 				continue
 			}
-			c.bytes += hookCost + dueCost
+			c.bytes += hookCost + dueCost(p)
 			if ref := (runRef{p.Webhook, runID{due: nanos(p.DueAt)}}); !runs[ref] {
 				runs[ref] = true
 				c.add(runCost(p.Webhook))

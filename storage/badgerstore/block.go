@@ -10,9 +10,9 @@ import (
 	"github.com/sidehook/sidehook/storage"
 )
 
-// blockTarget is the size before compression at which a block is closed: small enough to decode for one delivery,
-// large enough to compress well.
-const blockTarget = 128 << 10
+// blockTarget is the size before compression at which a block is closed: small enough to decode for one delivery of a
+// scattered backlog, large enough to compress well.
+const blockTarget = 48 << 10
 
 const blockVersion = 1
 

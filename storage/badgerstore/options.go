@@ -63,7 +63,9 @@ func (o Options) withDefaults() (Options, error) {
 const memTableSize = 8 << 20
 
 // badgerOptions is a small profile: values stay in the tree, for the value log would need collecting; nothing is
-// cached in Go's memory but the tables' indices, for Badger maps its tables.
+// cached in Go's memory but the tables' indices, for Badger maps its tables. Six tables gather in level 0 before they
+// are merged, for every merge rewrites the base level, which has keys of every space: two would nearly double what is
+// written.
 func (o *Options) badgerOptions(dir string) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithLogger(logBridge{o.Logger}).
@@ -73,10 +75,10 @@ func (o *Options) badgerOptions(dir string) badger.Options {
 		WithNumVersionsToKeep(1).
 		WithMemTableSize(memTableSize).
 		WithNumMemtables(2).
-		WithNumLevelZeroTables(2).
-		WithNumLevelZeroTablesStall(6).
-		WithBaseTableSize(4 << 20).
-		WithBaseLevelSize(16 << 20).
+		WithNumLevelZeroTables(6).
+		WithNumLevelZeroTablesStall(16).
+		WithBaseTableSize(8 << 20).
+		WithBaseLevelSize(32 << 20).
 		WithNumCompactors(2).
 		WithCompactL0OnClose(false).
 		WithCompression(options.None).
