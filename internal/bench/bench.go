@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -63,28 +64,45 @@ func (b *bench) sidecar(spec sidecarSpec) (*sidecar, error) {
 	if err := writeConfig(dir, spec); err != nil {
 		return nil, err
 	}
-	return startSidecar(b.ctx, b.set.binary, dir)
+	s, err := startSidecar(b.ctx, b.set.binary, dir)
+	if err == nil {
+		s.hangs = spec.hangs
+	}
+	return s, err
 }
 
-// publisher connects to a sidecar whose webhooks want every event fanOut times.
-func (b *bench) publisher(s *sidecar, id string, fanOut int) (*publisher, error) {
+// publisher connects to a sidecar that has fanOut webhooks for events of a type.
+func (b *bench) publisher(s *sidecar, eventType string, fanOut int) (*publisher, error) {
 	address := s.grpc
 	if b.set.door == doorUnix {
 		address = s.unix
 	}
-	return newPublisher(b.ctx, address, id, b.set.payload, max(b.set.batch, maxOpenBatch), uint32(fanOut))
+	return newPublisher(b.ctx, address, eventType, b.set.payload, max(b.set.batch, maxOpenBatch), uint32(fanOut))
 }
 
 // maxOpenBatch is how many events of an open loop that are due together go into one batch.
 const maxOpenBatch = 500
 
-// hooks are n webhooks at the receiver that want every event.
+// hooks are n webhooks at the receiver that want the events that are measured.
 func (b *bench) hooks(n int) []hook {
 	hooks := make([]hook, n)
 	for i := range hooks {
-		hooks[i] = hook{URL: b.recv.url(webhookPath(i)), Event: "*"}
+		hooks[i] = hook{URL: b.recv.url(webhookPath(i)), Event: liveType}
 	}
 	return hooks
+}
+
+// deadHooks are n webhooks for the backlog, at an address where nobody listens.
+func deadHooks(n int) ([]hook, error) {
+	lis, err := net.Listen("tcp", "127.0.0.1:0") // the port was free just now, and the kernel gives it out again late
+	if err != nil {
+		return nil, err
+	}
+	hooks := make([]hook, n)
+	for i := range hooks {
+		hooks[i] = hook{URL: "http://" + lis.Addr().String() + webhookPath(i), Event: backlogType}
+	}
+	return hooks, lis.Close()
 }
 
 // load is something that publishes until its context ends.
@@ -104,7 +122,18 @@ type figures struct {
 }
 
 // run puts load on a sidecar, measures it after the warm-up, waits until everything has arrived, and checks the ledger.
-func (b *bench) run(s *sidecar, p *publisher, l load) (f figures, err error) {
+func (b *bench) run(s *sidecar, p *publisher, l load) (figures, error) {
+	f, err := b.underLoad(s, p, l)
+	if err != nil {
+		return f, err
+	}
+	err = b.settle(p)
+	f.refusals = p.refusedBatches()
+	return f, err
+}
+
+// underLoad puts load on a sidecar, measures it after the warm-up, and ends the load.
+func (b *bench) underLoad(s *sidecar, p *publisher, l load) (f figures, err error) {
 	ctx, cancel := context.WithCancelCause(b.ctx)
 	defer cancel(nil)
 	done := make(chan error, 1)
@@ -115,12 +144,7 @@ func (b *bench) run(s *sidecar, p *publisher, l load) (f figures, err error) {
 	}()
 	err = b.measure(ctx, s, p, &f)
 	cancel(errEnough)
-	if loadErr := <-done; loadErr != nil || err != nil {
-		return f, errors.Join(loadErr, err)
-	}
-	err = b.settle(p)
-	f.refusals = p.refusedBatches()
-	return f, err
+	return f, errors.Join(<-done, err)
 }
 
 var errEnough = errors.New("measured enough")

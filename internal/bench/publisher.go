@@ -15,11 +15,14 @@ import (
 	eventsv1 "github.com/sidehook/sidehook/api/events/v1"
 )
 
-// eventType is what every event of the bench is.
-const eventType = "livestream.channel.live"
+// The types of the bench's events: those that are measured, and those that only wait for an endpoint that is dead.
+const (
+	liveType    = "livestream.channel.live"
+	backlogType = "mediaVOD.job.done"
+)
 
 // envelope is how many bytes the format standard adds to an event's data.
-const envelope = len(`{"type":"` + eventType + `","timestamp":"2006-01-02T15:04:05.000Z","data":}`)
+const envelope = len(`{"type":"` + liveType + `","timestamp":"2006-01-02T15:04:05.000Z","data":}`)
 
 // publisher is a client that emits numbered events over one stream. One goroutine sends; answers are read by another.
 type publisher struct {
@@ -47,13 +50,13 @@ type publisher struct {
 type batch struct{ first, n uint64 }
 
 // newPublisher connects to a sidecar. Every event must cause fanOut deliveries; their bodies have so many bytes.
-func newPublisher(ctx context.Context, address, id string, bodyBytes, maxBatch int, fanOut uint32) (*publisher, error) {
+func newPublisher(ctx context.Context, address, eventType string, bodyBytes, maxBatch int, fanOut uint32) (*publisher, error) {
 	conn, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	p := &publisher{conn: conn, cancel: cancel, id: id, fanOut: fanOut, sent: make(map[uint64]batch), ended: make(chan struct{})}
+	p := &publisher{conn: conn, cancel: cancel, id: eventType + "-", fanOut: fanOut, sent: make(map[uint64]batch), ended: make(chan struct{})}
 	p.acks = sync.NewCond(&p.mu)
 	for range maxBatch {
 		p.pool = append(p.pool, &eventsv1.Event{
@@ -256,6 +259,30 @@ func (p *publisher) closedLoop(ctx context.Context, r *receiver, window, size in
 		}
 	}
 	return nil
+}
+
+// ackWindow is how many events publishAll leaves unacknowledged.
+const ackWindow = 8192
+
+// publishAll publishes n events, however few of them are delivered, until ctx ends.
+func (p *publisher) publishAll(ctx context.Context, n uint64, size int) error {
+	due := make([]time.Time, size)
+	for p.next < n && ctx.Err() == nil {
+		if err := p.awaitAcks(ackWindow); err != nil {
+			return err
+		}
+		if _, err := p.resend(due); err != nil {
+			return err
+		}
+		now := time.Now()
+		for i := range due {
+			due[i] = now
+		}
+		if err := p.send(due[:min(uint64(size), n-p.next)]...); err != nil {
+			return err
+		}
+	}
+	return p.finish(ctx)
 }
 
 // endOf drops an error that only says that ctx has ended.

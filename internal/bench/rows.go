@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // row is something that can be measured by itself, within a minute.
@@ -18,8 +17,16 @@ type row struct {
 func allRows() []row {
 	return []row{
 		{"one", "durable publish to delivery, one webhook, against the yardstick", func(b *bench) error { return fanOutRow(b, 1) }},
+		{"fanout10", "as one, with ten webhooks", func(b *bench) error { return fanOutRow(b, 10) }},
+		{"fanout100", "as one, with a hundred webhooks", func(b *bench) error { return fanOutRow(b, 100) }},
 		{"latency50", "publish to arrival at 50 events per second", latencyRow},
-		{"memory", "memory of the sidecar", memoryRow},
+		{"open10k", "publish to arrival at 10,000 events per second", open10kRow},
+		{"publish", "durable publish alone, one client, one stream", publishRow},
+		{"deadpeers", "rate with 1,000,000 deliveries pending to dead endpoints, against without", deadPeersRow},
+		{"plugin", "rate with a transformer on every delivery, against without", pluginRow},
+		{"memory", "memory of the sidecar: idle, at 1,000 events per second, with 1,000,000 deliveries pending", memoryRow},
+		{"start", "from exec to ready: empty, with 1,000,000 deliveries pending", startRow},
+		{"disk", "bytes written to disk over a whole life, with a hundred webhooks", diskRow},
 	}
 }
 
@@ -52,7 +59,7 @@ func (b *bench) with(spec sidecarSpec, fanOut int, f func(s *sidecar, p *publish
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	p, err := b.publisher(s, "e", fanOut)
+	p, err := b.publisher(s, liveType, fanOut)
 	if err != nil {
 		return err
 	}
@@ -63,9 +70,13 @@ func (b *bench) with(spec sidecarSpec, fanOut int, f func(s *sidecar, p *publish
 // closed is the load of a closed loop.
 func (b *bench) closed() load {
 	return func(ctx context.Context, p *publisher) error {
-		return p.closedLoop(ctx, b.recv, b.set.window, b.set.batch)
+		window := max(min(b.set.window, maxAway/int(p.fanOut)), b.set.batch)
+		return p.closedLoop(ctx, b.recv, window, b.set.batch)
 	}
 }
+
+// maxAway is how many deliveries of a closed loop may be under way, so that a large fan-out does not make a backlog.
+const maxAway = 20_000
 
 // open is the load of an open loop.
 func open(perSecond float64) load {
@@ -141,28 +152,6 @@ func latencyRow(b *bench) error {
 		b.add("bare POST p99", float64(post.P99)/1e6, "ms")
 		b.add(rate, f.rate, "/s")
 		b.addLatency(f.latency)
-		return nil
-	})
-}
-
-// memoryRow measures what an idle sidecar has in memory, and what one with little to do has.
-func memoryRow(b *bench) error {
-	return b.with(sidecarSpec{hooks: b.hooks(1)}, 1, func(s *sidecar, p *publisher) error {
-		if err := pause(b.ctx, 3*time.Second); err != nil {
-			return err
-		}
-		m, err := memoryOf(s.pid())
-		if err != nil {
-			return err
-		}
-		b.add(idleMemory, megabytes(m.anon), "MB")
-		b.add("VmRSS, idle", megabytes(m.rss), "MB")
-		f, err := b.run(s, p, open(1000))
-		if err != nil {
-			return err
-		}
-		b.add(busyMemory, megabytes(f.memory.anon), "MB")
-		b.add("VmRSS, at 1,000/s", megabytes(f.memory.rss), "MB")
 		return nil
 	})
 }

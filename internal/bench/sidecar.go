@@ -34,7 +34,7 @@ type sidecarSpec struct {
 	transformer string // program of the transformer named so in hooks
 	durability  string
 	door        string // doorTCP or doorUnix
-	extra       string // YAML of the sidecar's own file
+	hangs       bool   // an endpoint never answers, so the sidecar could not end in peace: it is killed
 }
 
 // The doors of a sidecar for events by gRPC.
@@ -54,6 +54,7 @@ type sidecar struct {
 	grpc, unix, admin string
 	cmd               *exec.Cmd
 	log               *os.File
+	hangs             bool
 	took              time.Duration // from exec to ready
 	out               chan struct{} // its output has ended
 }
@@ -78,7 +79,6 @@ func writeConfig(dir string, spec sidecarSpec) error {
 		}
 		fmt.Fprintf(&b, "transformers:\n  - {name: %s, command: %q, env: {REDACT_KEYS: \"email,phone\"}}\n", transformerName, program)
 	}
-	b.WriteString(spec.extra)
 	if err := os.WriteFile(filepath.Join(dir, "sidecar.yaml"), []byte(b.String()), 0o600); err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func startSidecar(ctx context.Context, binary, dir string) (*sidecar, error) {
 	}
 	s.cmd = exec.Command(program, "sidecar", "--config", filepath.Join(dir, "sidecar.yaml"))
 	s.cmd.Stderr = s.log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the bench stops it, not the terminal
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // the bench stops it, not the terminal
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -216,13 +216,20 @@ func (s *sidecar) stop() error {
 	if s.cmd == nil {
 		return nil
 	}
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	end := syscall.SIGTERM
+	if s.hangs {
+		end = syscall.SIGKILL
+	}
+	if err := s.cmd.Process.Signal(end); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	kill := time.AfterFunc(30*time.Second, func() { _ = s.cmd.Process.Kill() })
 	defer kill.Stop()
 	<-s.out // before Wait, which closes the pipe
 	err := s.cmd.Wait()
+	if s.hangs {
+		err = nil
+	}
 	return errors.Join(err, s.log.Close())
 }
 

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// open10kRow measures an open loop near the rate of a busy service.
+func open10kRow(b *bench) error {
+	return b.with(sidecarSpec{hooks: b.hooks(1)}, 1, func(s *sidecar, p *publisher) error {
+		f, err := b.run(s, p, open(10_000))
+		if err != nil {
+			return err
+		}
+		b.add(rate, f.rate, "/s")
+		b.addLatency(f.latency)
+		b.addCost(f)
+		return nil
+	})
+}
+
+// publishRow measures publishing alone. The webhook is a real one, so every event and its delivery are made durable;
+// its endpoint never answers, so nearly every delivery stays in the queue and costs nothing further.
+func publishRow(b *bench) error {
+	spec := sidecarSpec{hooks: []hook{{URL: b.recv.url(hangPath), Event: liveType, Timeout: time.Minute}}, hangs: true}
+	return b.with(spec, 1, func(s *sidecar, p *publisher) error {
+		f, err := b.underLoad(s, p, func(ctx context.Context, p *publisher) error {
+			return endOf(ctx, p.publishAll(ctx, maxSeq, maxOpenBatch))
+		})
+		if err != nil {
+			return err
+		}
+		if err := p.finish(b.ctx); err != nil {
+			return err
+		}
+		pending, err := s.pending()
+		if err == nil && uint64(pending) != p.next {
+			err = fmt.Errorf("%d events were acknowledged, %d are pending", p.next, pending)
+		}
+		if err != nil {
+			return err
+		}
+		n := f.events * b.set.duration.Seconds()
+		b.add(rate, f.events, "/s")
+		b.add("CPU per 10,000 events", f.cpu.Seconds()*10_000/n, "s")
+		b.add("written to disk per event", float64(f.written)/n, "B")
+		b.add("resident (RssAnon), most", megabytes(f.memory.anon), "MB")
+		return nil
+	})
+}
+
+// The backlog of the rows that have one: so many events for so many webhooks that are dead.
+const (
+	backlogHooks  = 10
+	backlogEvents = 100_000
+)
+
+// makeBacklog publishes events that nobody takes, and checks that their deliveries are pending.
+func (b *bench) makeBacklog(s *sidecar) (err error) {
+	p, err := b.publisher(s, backlogType, backlogHooks)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	if err := p.publishAll(b.ctx, backlogEvents, maxOpenBatch); err != nil {
+		return err
+	}
+	pending, err := s.pending()
+	if err == nil && pending < backlogHooks*backlogEvents {
+		err = fmt.Errorf("%d deliveries are pending, want %d", pending, backlogHooks*backlogEvents)
+	}
+	return err
+}
+
+// deadPeersRow measures the same rate twice, in two sidecars of which one has a backlog for endpoints that refuse.
+func deadPeersRow(b *bench) error {
+	dead, err := deadHooks(backlogHooks)
+	if err != nil {
+		return err
+	}
+	spec := sidecarSpec{hooks: append(b.hooks(1), dead...)}
+	return b.against(spec, spec, func(s *sidecar) error { return b.makeBacklog(s) })
+}
+
+// pluginRow measures the same rate twice, with a transformer and without.
+func pluginRow(b *bench) error {
+	plain := sidecarSpec{hooks: b.hooks(1)}
+	through := sidecarSpec{hooks: b.hooks(1), transformer: b.set.plugin}
+	through.hooks[0].Transformer = transformerName
+	return b.against(plain, through, func(*sidecar) error { return nil })
+}
+
+// against measures the rate of a closed loop without something, with it, and without it again: the machine may change
+// meanwhile. prepare makes the one with it ready.
+func (b *bench) against(without, with sidecarSpec, prepare func(s *sidecar) error) error {
+	nothing := func(*sidecar) error { return nil }
+	var got [3]figures
+	for i, step := range []struct {
+		spec    sidecarSpec
+		prepare func(s *sidecar) error
+	}{{without, nothing}, {with, prepare}, {without, nothing}} {
+		err := b.with(step.spec, 1, func(s *sidecar, p *publisher) (err error) {
+			if err := step.prepare(s); err != nil {
+				return err
+			}
+			got[i], err = b.run(s, p, b.closed())
+			return err
+		})
+		if err := errors.Join(err, b.recv.reset()); err != nil {
+			return err
+		}
+	}
+	b.add("rate without, before", got[0].rate, "/s")
+	b.add("rate without, after", got[2].rate, "/s")
+	b.add(rate, got[1].rate, "/s")
+	b.add(ratioAlone, got[1].rate/((got[0].rate+got[2].rate)/2), "×")
+	b.addLatency(got[1].latency)
+	b.addCost(got[1])
+	return nil
+}
+
+// memoryRow measures what a sidecar has in memory that is idle, has little to do, or has a large backlog.
+func memoryRow(b *bench) error {
+	dead, err := deadHooks(backlogHooks)
+	if err != nil {
+		return err
+	}
+	spec := sidecarSpec{hooks: append(b.hooks(1), dead...)}
+	return b.with(spec, 1, func(s *sidecar, p *publisher) error {
+		if err := b.addMemory(s, 3*time.Second, idleMemory, "VmRSS, idle"); err != nil {
+			return err
+		}
+		f, err := b.run(s, p, open(1000))
+		if err != nil {
+			return err
+		}
+		b.add(busyMemory, megabytes(f.memory.anon), "MB")
+		b.add("VmRSS, at 1,000/s", megabytes(f.memory.rss), "MB")
+		stop := watchMemory(s.pid())
+		err = b.makeBacklog(s)
+		most, watchErr := stop()
+		if err := errors.Join(err, watchErr); err != nil {
+			return err
+		}
+		b.add("RssAnon, most while the backlog came in", megabytes(most.anon), "MB")
+		return b.addMemory(s, 5*time.Second, fullMemory, "VmRSS, 1,000,000 pending")
+	})
+}
+
+// addMemory reports the most that a sidecar has in memory after it was left alone for a while.
+func (b *bench) addMemory(s *sidecar, after time.Duration, anon, rss string) error {
+	if err := pause(b.ctx, after); err != nil {
+		return err
+	}
+	stop := watchMemory(s.pid())
+	err := pause(b.ctx, time.Second)
+	m, watchErr := stop()
+	b.add(anon, megabytes(m.anon), "MB")
+	b.add(rss, megabytes(m.rss), "MB")
+	return errors.Join(err, watchErr)
+}
+
+// starts is how many starts of an empty sidecar are measured.
+const starts = 5
+
+// startRow measures how long a sidecar takes from exec until it is ready.
+func startRow(b *bench) error {
+	dead, err := deadHooks(backlogHooks)
+	if err != nil {
+		return err
+	}
+	spec := sidecarSpec{hooks: append(b.hooks(1), dead...)}
+	took := make([]time.Duration, 0, starts)
+	for range starts {
+		s, err := b.sidecar(spec)
+		if err != nil {
+			return err
+		}
+		took = append(took, s.took)
+		if err := s.stop(); err != nil {
+			return err
+		}
+	}
+	slices.Sort(took)
+	b.add(ready, milliseconds(took[len(took)/2]), "ms")
+	b.add("ready, slowest of 5", milliseconds(took[len(took)-1]), "ms")
+	return b.startWithBacklog(spec)
+}
+
+func (b *bench) startWithBacklog(spec sidecarSpec) error {
+	s, err := b.sidecar(spec)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(b.makeBacklog(s), s.stop()); err != nil {
+		return err
+	}
+	again, err := startSidecar(b.ctx, b.set.binary, s.dir)
+	if err != nil {
+		return err
+	}
+	pending, err := again.pending()
+	if err == nil && pending < backlogHooks*backlogEvents {
+		err = fmt.Errorf("%d deliveries are pending after the start, want %d", pending, backlogHooks*backlogEvents)
+	}
+	b.add(readyLoaded, milliseconds(again.took), "ms")
+	return errors.Join(err, again.stop())
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// diskRow measures what a sidecar writes until it has ended, at a fan-out where an event's body weighs little.
+func diskRow(b *bench) error {
+	const fanOut = 100
+	var s *sidecar
+	var total uint64
+	err := b.with(sidecarSpec{hooks: b.hooks(fanOut)}, fanOut, func(running *sidecar, p *publisher) error {
+		s = running
+		_, err := b.run(s, p, b.closed())
+		total = p.next * fanOut
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	b.add("deliveries", float64(total), "")
+	b.add(perDelivery, float64(s.written())/float64(total), "B")
+	return nil
+}
