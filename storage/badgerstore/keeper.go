@@ -1,0 +1,95 @@
+package badgerstore
+
+import (
+	"errors"
+	"time"
+
+	"github.com/sidehook/sidehook"
+)
+
+const (
+	keepEvery = time.Second
+	// tidyEvery is how often an idle store is asked to tidy, in rounds of the keeper.
+	tidyEvery = 30
+	// idleRounds is after how many rounds without a commit the tables may be flattened.
+	idleRounds = 5
+)
+
+// When flattening is worth it: Badger keeps deleted entries until a compaction happens to meet them, which in an idle
+// store may be never. A large backlog is left alone, for flattening rewrites everything.
+const (
+	flattenGarbage = 8 << 20
+	flattenLive    = 64 << 20
+)
+
+// keep watches the disk and gives space back, until the store closes.
+func (s *Store) keep() {
+	defer s.keeper.Done()
+	tick := time.NewTicker(keepEvery)
+	defer tick.Stop()
+	k := keeper{s: s}
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+			k.round()
+		}
+	}
+}
+
+type keeper struct {
+	s       *Store
+	rounds  int
+	commits int64
+	idle    int // rounds without a commit
+}
+
+func (k *keeper) round() {
+	s := k.s
+	s.watchDisk()
+	k.rounds++
+	if k.rounds%tidyEvery == 0 {
+		s.in.wantTidy()
+	}
+	if n := s.shown.commits.Load(); n != k.commits {
+		k.commits, k.idle = n, 0
+		return
+	}
+	if k.idle++; k.idle >= idleRounds {
+		s.flatten()
+	}
+}
+
+// watchDisk refuses events while the disk has too little room. What is queued still drains.
+func (s *Store) watchDisk() {
+	err := s.opts.checkDisk(s.dir)
+	var full *sidehook.FullError
+	switch was := s.full.Load(); {
+	case err == nil:
+		if was != nil {
+			s.log.Info("the disk has room again")
+		}
+		s.full.Store(nil)
+	case errors.As(err, &full):
+		if was == nil {
+			s.log.Warn("events are refused until there is room", "reason", full.What)
+		}
+		s.full.Store(&err)
+	default:
+		s.log.Error("the disk cannot be watched", "error", err)
+	}
+}
+
+// flatten has Badger rewrite its tables without what was deleted, when that is much of them.
+func (s *Store) flatten() {
+	garbage := s.garbage.Load()
+	live := s.shown.queueSize.Load() + s.shown.histSize.Load()
+	if garbage < flattenGarbage || live > flattenLive || garbage < live/2 {
+		return
+	}
+	s.garbage.Add(-garbage)
+	if err := s.db.Flatten(1); err != nil {
+		s.log.Warn("deleted space could not be given back", "error", err)
+	}
+}
