@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,23 +28,25 @@ type Sidecar struct {
 	// Addrs are where it listens; empty for what is off.
 	Addrs SidecarAddrs
 
-	cfg      *config.Sidecar
-	id       string
-	log      *slog.Logger
-	parts    stack
-	store    *badgerstore.Store
-	engine   *outbound.Engine
-	plugins  *host.Host
-	client   *send.Client
-	ingest   *ingest.Server
-	grpc     *ingest.GRPC
-	source   source
-	metrics  *metrics
-	started  time.Time
-	draining atomic.Bool
-	changed  chan struct{} // wakes the fleet report
-	applied  chan struct{} // something was applied
-	failed   chan error    // first failure of a part, or nil for a stop asked for through the admin endpoint
+	cfg     *config.Sidecar
+	id      string
+	log     *slog.Logger
+	parts   stack
+	store   *badgerstore.Store
+	engine  *outbound.Engine
+	plugins *host.Host
+	client  *send.Client
+	ingest  *ingest.Server
+	grpc    *ingest.GRPC
+	// grpcServing counts the goroutines that serve grpc's listeners.
+	grpcServing sync.WaitGroup
+	source      source
+	metrics     *metrics
+	started     time.Time
+	draining    atomic.Bool
+	changed     chan struct{} // wakes the fleet report
+	applied     chan struct{} // something was applied
+	failed      chan error    // first failure of a part, or nil for a stop asked for through the admin endpoint
 }
 
 // SidecarAddrs are the listeners of a Sidecar.
@@ -289,6 +292,10 @@ func (s *Sidecar) listen(context.Context) error {
 	}
 	s.ingest = ingest.NewServer(opts)
 	s.grpc = ingest.NewGRPC(s.ingest)
+	s.parts.add("events by gRPC", func(ctx context.Context) error {
+		defer s.grpcServing.Wait()
+		return s.grpc.Stop(ctx)
+	})
 	l := s.cfg.Listen
 	unix := l.Unix
 	if unix == "" {
@@ -318,7 +325,6 @@ func (s *Sidecar) listen(context.Context) error {
 			return fmt.Errorf("%s: %w", door.field, err)
 		}
 	}
-	s.parts.add("events by gRPC", s.grpc.Stop) // before its listeners
 	return nil
 }
 
@@ -342,18 +348,12 @@ func listenOn(network, address string) (net.Listener, error) {
 	return net.Listen(network, address)
 }
 
-// serveGRPC answers events by gRPC on lis.
+// serveGRPC answers events by gRPC on lis, until the step "events by gRPC" stops the server.
 func (s *Sidecar) serveGRPC(lis net.Listener) error {
-	done := make(chan struct{})
-	go func() { // ends when the step "events by gRPC" stops the server
-		defer close(done)
+	s.grpcServing.Go(func() {
 		if err := s.grpc.Serve(lis); err != nil {
 			s.fail(fmt.Errorf("serve %s: %w", lis.Addr(), err))
 		}
-	}()
-	s.parts.add("listener "+lis.Addr().String(), func(context.Context) error {
-		<-done
-		return nil
 	})
 	return nil
 }
