@@ -31,6 +31,8 @@ type Webhook struct {
 	AutomaticRetry bool
 	// Format names how a delivery becomes an HTTP request; "standard" by default.
 	Format string
+	// Signing says how requests are signed; the zero value for what Format has.
+	Signing Signing
 	// Transformer names a transformer of the sidecar; empty for none.
 	Transformer string
 	Status      WebhookStatus
@@ -64,9 +66,23 @@ const (
 
 // Formats that are built in.
 const (
-	FormatStandard    = "standard"    // Standard Webhooks envelope {type, timestamp, data}
-	FormatCloudEvents = "cloudevents" // CloudEvents 1.0 structured JSON
+	FormatStandard          = "standard"           // Standard Webhooks envelope {type, timestamp, data}
+	FormatCloudEvents       = "cloudevents"        // CloudEvents 1.0 structured JSON
+	FormatCloudEventsBinary = "cloudevents-binary" // CloudEvents 1.0 binary mode: ce-* headers and raw data
+	FormatSigma             = "sigma"              // Sigma: {event, data, date}
+	FormatMultisite         = "multisite"          // Ultimate Multisite: the data itself, the event's name in a header
+	FormatAPIServer         = "apiserver"          // Sigma's livestream API server: event, eventTime and the data's fields
+	FormatTwenty            = "twenty"             // Twenty: {event, data, timestamp}, signed its own way
+	FormatOMICall           = "omicall"            // OMICall: the data itself, a flat call record
 )
+
+// Formats lists the formats that are built in.
+func Formats() []string {
+	return []string{
+		FormatStandard, FormatCloudEvents, FormatCloudEventsBinary, FormatSigma, FormatMultisite, FormatAPIServer, FormatTwenty,
+		FormatOMICall,
+	}
+}
 
 // Limits of a Webhook.
 const (
@@ -97,6 +113,7 @@ func (w *Webhook) Normalize() {
 	if w.Timeout == 0 {
 		w.Timeout = DefaultTimeout
 	}
+	w.Signing.normalize()
 }
 
 // Validate checks a normalized webhook and returns a *FieldError for the first field that is wrong. It does not know
@@ -113,8 +130,8 @@ func (w *Webhook) Validate() error {
 		return Fieldf("name", "must be at most %d characters", MaxWebhookName)
 	case !isText(w.Name):
 		return Fieldf("name", "must be UTF-8 without control characters")
-	case w.Format != FormatStandard && w.Format != FormatCloudEvents:
-		return Fieldf("format", "must be %s or %s", FormatStandard, FormatCloudEvents)
+	case !slices.Contains(Formats(), w.Format):
+		return Fieldf("format", "must be one of %s", strings.Join(Formats(), ", "))
 	case w.Transformer != "" && !ValidName(w.Transformer):
 		return Fieldf("transformer", "must be 1 to %d of A-Z a-z 0-9 _ -", MaxNameLen)
 	case w.Status != WebhookEnabled && w.Status != WebhookDisabled:
@@ -127,6 +144,9 @@ func (w *Webhook) Validate() error {
 	}
 	if err := w.validateEvents(); err != nil {
 		return err
+	}
+	if err := w.Signing.validate(); err != nil {
+		return Under("signing", err)
 	}
 	if err := w.validateHeaders(); err != nil {
 		return err
@@ -163,6 +183,22 @@ func (w *Webhook) validateHeaders() error {
 			return Fieldf(indexed("headers", i)+".key", "%s is given twice", h.Key)
 		}
 		seen[key] = true
+		if err := w.checkFree(h.Key); err != nil {
+			return Under(indexed("headers", i), err)
+		}
+	}
+	return nil
+}
+
+// checkFree refuses a header that the webhook's format or signing scheme sets.
+func (w *Webhook) checkFree(key string) error {
+	for _, taken := range w.signingHeaders() {
+		if strings.EqualFold(key, taken) {
+			return Fieldf("key", "%s is set by the signing scheme %s and cannot be changed", key, w.Scheme())
+		}
+	}
+	if w.Format == FormatCloudEventsBinary && strings.HasPrefix(strings.ToLower(key), "ce-") {
+		return Fieldf("key", "%s is set by the format %s and cannot be changed", key, w.Format)
 	}
 	return nil
 }

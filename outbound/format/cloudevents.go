@@ -1,7 +1,6 @@
 package format
 
 import (
-	"slices"
 	"time"
 
 	"github.com/sidehook/sidehook"
@@ -55,20 +54,10 @@ var attributes = map[string]bool{
 }
 
 func appendExtensions(b []byte, extensions map[string]string) ([]byte, error) {
-	if len(extensions) == 0 {
-		return b, nil
+	names, err := extensionNames(extensions)
+	if err != nil {
+		return b, err
 	}
-	names := make([]string, 0, len(extensions))
-	for name := range extensions {
-		switch {
-		case attributes[name]:
-			return b, sidehook.Fieldf("extensions."+name, "is an attribute of CloudEvents and cannot be an extension")
-		case !sidehook.ValidExtensionName(name):
-			return b, sidehook.Fieldf("extensions", "name %.40q must be 1 to %d of a-z 0-9", name, sidehook.MaxExtensionName)
-		}
-		names = append(names, name)
-	}
-	slices.Sort(names)
 	for _, name := range names {
 		b = appendMember(b, name, extensions[name])
 	}

@@ -15,8 +15,8 @@ type Format interface {
 	// PerEvent reports whether the request depends on the event alone: then the result of one Request serves all
 	// webhooks of this format that the same event goes to, and w may be nil.
 	PerEvent() bool
-	// Request shapes e, which must have passed its Validate; data that is declared as JSON is not checked again. It
-	// fails, with a *sidehook.FieldError, only for an event that the format has no place for.
+	// Request shapes e, which must have passed its Validate. It fails, with a *sidehook.FieldError, only for an event
+	// that the format has no place for.
 	Request(e *sidehook.Event, w *sidehook.Webhook) (Shaped, error)
 }
 
@@ -25,14 +25,18 @@ type Format interface {
 type Shaped struct {
 	// Body to sign and to send; the caller may keep it but not change it, since deliveries share it.
 	Body []byte
-	// ContentType of Body.
+	// ContentType of Body; empty when there is no body.
 	ContentType string
-	// Headers that the format adds; none for the formats here.
+	// Headers that the format adds; nil for most.
 	Headers []sidehook.Header
 }
 
-// formats lists what is built in, by name.
-var formats = []Format{cloudEvents{}, standard{}}
+const contentTypeJSON = "application/json"
+
+// formats lists what is built in.
+var formats = []Format{
+	standard{}, cloudEvents{}, cloudEventsBinary{}, sigma{}, multisite{}, apiServer{}, twenty{}, omicall{},
+}
 
 // Lookup returns the format of that name, and whether there is one. The empty name is the standard format.
 func Lookup(name string) (Format, bool) {

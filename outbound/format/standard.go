@@ -27,11 +27,7 @@ func (standard) Request(e *sidehook.Event, _ *sidehook.Webhook) (Shaped, error) 
 	b = append(b, `,"timestamp":"`...)
 	b = appendMillis(b, e.Time)
 	b = append(b, `",`...)
-	if kind == dataNone {
-		b = append(b, `"data":null`...)
-	} else {
-		b = appendData(b, kind, e.Data)
-	}
+	b = appendNested(b, e)
 	b = append(b, '}')
-	return Shaped{Body: b, ContentType: "application/json"}, nil
+	return Shaped{Body: b, ContentType: contentTypeJSON}, nil
 }
