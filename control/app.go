@@ -17,6 +17,8 @@ type App struct {
 	DisplayName string
 	// HTTPSOnly refuses http:// webhooks.
 	HTTPSOnly bool
+	// Publish is what becomes of events whose type is not among the app's event types.
+	Publish   sidehook.PublishMode
 	CreatedAt time.Time
 	UpdatedAt time.Time
 }
@@ -28,6 +30,8 @@ const MaxDisplayName = 100
 type AppSpec struct {
 	DisplayName string
 	HTTPSOnly   bool
+	// Publish; empty for sidehook.PublishLenient. Strict needs an app that has event types.
+	Publish sidehook.PublishMode
 }
 
 // PutApp creates an app or replaces what is said about it; created says which.
@@ -37,6 +41,11 @@ func (s *Service) PutApp(ctx context.Context, id string, spec AppSpec) (app *App
 	}
 	if spec.DisplayName, err = cleanText("display_name", spec.DisplayName); err != nil {
 		return nil, false, err
+	}
+	switch spec.Publish {
+	case "", sidehook.PublishLenient, sidehook.PublishStrict:
+	default:
+		return nil, false, sidehook.Fieldf("publish", "must be %s or %s", sidehook.PublishLenient, sidehook.PublishStrict)
 	}
 	err = s.change(ctx, func(t *txn) error {
 		now := s.now()
@@ -53,7 +62,12 @@ func (s *Service) PutApp(ctx context.Context, id string, spec AppSpec) (app *App
 				return err
 			}
 		}
-		r.DisplayName, r.HTTPSOnly, r.UpdatedAt = spec.DisplayName, spec.HTTPSOnly, now
+		if spec.Publish == sidehook.PublishStrict && r.publish() != sidehook.PublishStrict {
+			if err := hasEventTypes(t, id); err != nil {
+				return err
+			}
+		}
+		r.DisplayName, r.HTTPSOnly, r.Publish, r.UpdatedAt = spec.DisplayName, spec.HTTPSOnly, string(spec.Publish), now
 		t.put(appKey(id), &r)
 		app = r.app(id)
 		return nil
@@ -79,6 +93,19 @@ func (s *Service) allHTTPS(t *txn, app string) error {
 		if isPlain(r.URL) {
 			return conflictf("https_only", "webhook %q has an http:// URL; change that first", r.Name)
 		}
+	}
+	return nil
+}
+
+// hasEventTypes checks that the app has a catalogue, so that strict publishing does not refuse everything; it still has one
+// at the commit.
+func hasEventTypes(t *txn, app string) error {
+	var count eventTypesRecord
+	if _, err := t.get(eventTypeCountKey(app), &count); err != nil {
+		return err
+	}
+	if count.EventTypes == 0 {
+		return conflictf("publish", "app has no event types yet; put or import some, then make it strict")
 	}
 	return nil
 }
@@ -118,7 +145,7 @@ func (s *Service) ListApps(ctx context.Context, page PageRequest) (apps []*App, 
 	return paginate(apps, page, func(a *App) string { return a.ID })
 }
 
-// DeleteApp removes an app that has no webhooks any more, and the tokens that were for it alone.
+// DeleteApp removes an app that has no webhooks any more, its event types, and the tokens that were for it alone.
 func (s *Service) DeleteApp(ctx context.Context, id string) error {
 	if !sidehook.ValidName(id) {
 		return notFound("app", id)
@@ -139,6 +166,9 @@ func (s *Service) DeleteApp(ctx context.Context, id string) error {
 			t.delete(countKey(id))
 		}
 		if err := deleteTokensOf(t, id); err != nil {
+			return err
+		}
+		if err := deleteEventTypesOf(t, id); err != nil {
 			return err
 		}
 		t.delete(appKey(id))

@@ -291,6 +291,8 @@ func resourceName(at place) string {
 		return xds.WebhookName(sidehook.WebhookKey{App: at.ids[0], ID: at.ids[1]})
 	case at.kind == secretsPrefix && len(at.ids) == 3:
 		return xds.SecretName(at.ids[0], at.ids[1], at.ids[2])
+	case at.kind == eventTypesPrefix && len(at.ids) == 2 && typeOfKey(at.ids[1]) != "":
+		return xds.EventTypeName(at.ids[0], typeOfKey(at.ids[1]))
 	}
 	return ""
 }
@@ -324,6 +326,12 @@ func resourceOf(at place, p storage.Pair) (*xds.Resource, error) {
 		}
 		w := r.webhook(sidehook.WebhookKey{App: at.ids[0], ID: at.ids[1]})
 		return xds.OfWebhook(w), w.Validate()
+	case eventTypesPrefix:
+		t, err := eventTypeOf(p)
+		if err != nil {
+			return nil, err
+		}
+		return xds.OfEventType(t), t.Validate()
 	default:
 		var r secretRecord
 		if err := decode(p, &r); err != nil {

@@ -1,11 +1,15 @@
 package control
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/base64"
+	"maps"
 	"strings"
 	"time"
 
 	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/storage"
 	"github.com/sidehook/sidehook/xds"
 )
 
@@ -16,13 +20,16 @@ import (
 //	names/{app}/{base64url name}  nameRecord: makes names unique
 //	webhooks/{app}/{id}           webhookRecord
 //	secrets/{app}/{webhook}/{id}  secretRecord
+//	event-types/{app}/{base64url type}  eventTypeRecord
+//	event-type-counts/{app}       eventTypesRecord: changed with every event type that is added or removed
 //	tokens/{hash}                 tokenRecord, by the SHA-256 of the token
 //	token-ids/{id}                tokenIDRecord
 const (
-	appsPrefix     = "apps/"
-	webhooksPrefix = "webhooks/"
-	secretsPrefix  = "secrets/"
-	tokensPrefix   = "tokens/"
+	appsPrefix       = "apps/"
+	webhooksPrefix   = "webhooks/"
+	secretsPrefix    = "secrets/"
+	eventTypesPrefix = "event-types/"
+	tokensPrefix     = "tokens/"
 )
 
 func appKey(app string) string             { return appsPrefix + app }
@@ -39,6 +46,23 @@ func nameKey(app, name string) string {
 	return "names/" + app + "/" + base64.RawURLEncoding.EncodeToString([]byte(name))
 }
 
+func eventTypePrefix(app string) string   { return eventTypesPrefix + app + "/" }
+func eventTypeCountKey(app string) string { return "event-type-counts/" + app }
+
+// eventTypeKey hides the type, which can contain slashes.
+func eventTypeKey(app, typ string) string {
+	return eventTypePrefix(app) + base64.RawURLEncoding.EncodeToString([]byte(typ))
+}
+
+// typeOfKey is the type in the last segment of an eventTypeKey, empty when it is none.
+func typeOfKey(segment string) string {
+	typ, err := base64.RawURLEncoding.DecodeString(segment)
+	if err != nil || !sidehook.ValidEventType(string(typ)) {
+		return ""
+	}
+	return string(typ)
+}
+
 // place is what a key says about its record: its kind (the first segment) and the ids after it.
 type place struct {
 	kind string
@@ -53,14 +77,20 @@ func placeOf(key string) place {
 type appRecord struct {
 	DisplayName string    `json:"display_name,omitempty"`
 	HTTPSOnly   bool      `json:"https_only,omitempty"`
+	Publish     string    `json:"publish,omitempty"` // empty: lenient
 	CreatedAt   time.Time `json:"created_at"`
 	UpdatedAt   time.Time `json:"updated_at"`
 }
 
 func (r *appRecord) app(id string) *App {
 	return &App{
-		ID: id, DisplayName: r.DisplayName, HTTPSOnly: r.HTTPSOnly, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
+		ID: id, DisplayName: r.DisplayName, HTTPSOnly: r.HTTPSOnly, Publish: r.publish(), CreatedAt: r.CreatedAt,
+		UpdatedAt: r.UpdatedAt,
 	}
+}
+
+func (r *appRecord) publish() sidehook.PublishMode {
+	return cmp.Or(sidehook.PublishMode(r.Publish), sidehook.PublishLenient)
 }
 
 type countRecord struct {
@@ -139,6 +169,40 @@ func (r *secretRecord) secret(app, webhook, id string) (*sidehook.Secret, error)
 // live reports whether the secret still signs at t.
 func (r *secretRecord) live(t time.Time) bool { return r.NotAfter == nil || t.Before(*r.NotAfter) }
 
+type eventTypesRecord struct {
+	EventTypes int `json:"event_types"`
+}
+
+type eventTypeRecord struct {
+	Product     string            `json:"product,omitempty"`
+	Name        map[string]string `json:"name,omitempty"`
+	Description map[string]string `json:"description,omitempty"`
+	// Sample is stored as base64, so that its size is bounded whatever it contains.
+	Sample []byte `json:"sample,omitempty"`
+}
+
+func recordOfEventType(t *sidehook.EventType) *eventTypeRecord {
+	return &eventTypeRecord{Product: t.Product, Name: t.Name, Description: t.Description, Sample: t.Sample}
+}
+
+func (r *eventTypeRecord) equal(o *eventTypeRecord) bool {
+	return r.Product == o.Product && maps.Equal(r.Name, o.Name) &&
+		maps.Equal(r.Description, o.Description) && bytes.Equal(r.Sample, o.Sample)
+}
+
+// eventTypeOf reads a stored entry; its key says which it is.
+func eventTypeOf(p storage.Pair) (*sidehook.EventType, error) {
+	var r eventTypeRecord
+	if err := decode(p, &r); err != nil {
+		return nil, err
+	}
+	ids := placeOf(p.Key).ids
+	return &sidehook.EventType{
+		App: ids[0], Type: typeOfKey(ids[1]), Product: r.Product, Name: r.Name, Description: r.Description,
+		Sample: r.Sample,
+	}, nil
+}
+
 type tokenRecord struct {
 	ID        string    `json:"id"`
 	Name      string    `json:"name"`
@@ -152,5 +216,5 @@ type tokenIDRecord struct {
 }
 
 func (r *appRecord) policy(id string) *xds.AppPolicy {
-	return &xds.AppPolicy{App: id, DisplayName: r.DisplayName, HTTPSOnly: r.HTTPSOnly}
+	return &xds.AppPolicy{App: id, DisplayName: r.DisplayName, HTTPSOnly: r.HTTPSOnly, Publish: r.publish()}
 }

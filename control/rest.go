@@ -52,6 +52,8 @@ func NewHandler(svc *Service, fleet *Fleet, opts HandlerOptions) http.Handler {
 	h.registerApps()
 	h.registerWebhooks()
 	h.registerSecrets()
+	h.registerEventTypes()
+	h.registerCatalogues()
 	h.registerTokens()
 	h.registerSidecars()
 	h.mux.HandleFunc("GET /live", h.live)

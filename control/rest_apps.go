@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/sidehook/sidehook"
 )
 
 // appPath is the input of what is about an app.
@@ -33,13 +35,15 @@ type appView struct {
 	ID          string    `json:"id"`
 	DisplayName string    `json:"display_name"`
 	HTTPSOnly   bool      `json:"https_only" doc:"Refuse http:// webhooks"`
+	Publish     string    `json:"publish" enum:"lenient,strict" doc:"What becomes of events whose type is not in the app's catalogue: taken and counted, or refused"`
 	CreatedAt   time.Time `json:"created_at"`
 	UpdatedAt   time.Time `json:"updated_at"`
 }
 
 func viewOfApp(a *App) appView {
 	return appView{
-		ID: a.ID, DisplayName: a.DisplayName, HTTPSOnly: a.HTTPSOnly, CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
+		ID: a.ID, DisplayName: a.DisplayName, HTTPSOnly: a.HTTPSOnly, Publish: string(a.Publish), CreatedAt: a.CreatedAt,
+		UpdatedAt: a.UpdatedAt,
 	}
 }
 
@@ -48,6 +52,7 @@ type putAppInput struct {
 	Body *struct {
 		DisplayName string `json:"display_name,omitempty" doc:"For people; at most 100 characters"`
 		HTTPSOnly   bool   `json:"https_only,omitempty" doc:"Refuse http:// webhooks"`
+		Publish     string `json:"publish,omitempty" doc:"lenient (default): events whose type is not in the app's catalogue are taken and counted; strict: they are refused"`
 	}
 }
 
@@ -78,7 +83,7 @@ func (h *rest) registerApps() {
 	}, h.listApps)
 	register(h, forAdmin, huma.Operation{
 		OperationID: "delete-app", Method: http.MethodDelete, Path: "/v1/apps/{app}", Tags: tags,
-		Summary: "Delete an app that has no webhooks, and the tokens that are for it alone",
+		Summary: "Delete an app that has no webhooks, its event types, and the tokens that are for it alone",
 		Errors:  []int{404, 409}, DefaultStatus: http.StatusNoContent,
 	}, func(ctx context.Context, in *appPath) (*struct{}, error) {
 		return nil, h.svc.DeleteApp(ctx, in.App)
@@ -88,7 +93,9 @@ func (h *rest) registerApps() {
 func (h *rest) putApp(ctx context.Context, in *putAppInput) (*putAppOutput, error) {
 	var spec AppSpec
 	if in.Body != nil {
-		spec = AppSpec{DisplayName: in.Body.DisplayName, HTTPSOnly: in.Body.HTTPSOnly}
+		spec = AppSpec{
+			DisplayName: in.Body.DisplayName, HTTPSOnly: in.Body.HTTPSOnly, Publish: sidehook.PublishMode(in.Body.Publish),
+		}
 	}
 	app, created, err := h.svc.PutApp(ctx, in.App, spec)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 var errForbidden = errors.New("this token is not for that")
 
 // fields of the service's errors that come from the path.
-var pathFields = map[string]bool{"app": true, "id": true}
+var pathFields = map[string]bool{"app": true, "id": true, "type": true}
 
 // problem turns an error of the service into a problem. place is where its fields come from: body or query.
 func (h *rest) problem(ctx context.Context, err error, place string) error {
