@@ -8,6 +8,7 @@ import (
 	"github.com/sidehook/sidehook/outbound/format"
 	"github.com/sidehook/sidehook/outbound/match"
 	"github.com/sidehook/sidehook/outbound/send"
+	"github.com/sidehook/sidehook/outbound/sign"
 	"github.com/sidehook/sidehook/storage"
 	"github.com/sidehook/sidehook/xds"
 )
@@ -29,6 +30,7 @@ type route struct {
 	webhook  *xds.Webhook
 	endpoint *send.Endpoint
 	format   format.Format
+	signer   *sign.Signer
 }
 
 // Apply makes a Snapshot the configuration in use. Everything that can fail is done before anything changes: on an
@@ -98,7 +100,11 @@ func compileRoute(w *xds.Webhook) (*route, error) {
 	if !ok {
 		return nil, sidehook.Fieldf("format", "%q is not built in", w.Format)
 	}
-	return &route{webhook: w, endpoint: endpoint, format: f}, nil
+	signer, err := sign.New(&w.Webhook, w.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	return &route{webhook: w, endpoint: endpoint, format: f, signer: signer}, nil
 }
 
 // releaseHeld matches the events that came in before there was configuration, and appends them again with their

@@ -11,12 +11,9 @@ import (
 	"github.com/sidehook/sidehook/outbound/sign"
 )
 
-// Headers that every request carries, besides Host, Content-Length and User-Agent.
+// Headers that every request carries, besides Host, Content-Length, User-Agent and the signature's.
 const (
 	headerContentType = "content-type"
-	headerID          = "webhook-id"
-	headerTimestamp   = "webhook-timestamp"
-	headerSignature   = "webhook-signature"
 	headerDelivery    = "sidehook-delivery"
 	headerAttempt     = "sidehook-attempt"
 	headerTraceparent = "traceparent"
@@ -25,30 +22,31 @@ const (
 // shownSignature is how many characters of a signature are kept in the history: enough to recognise it, too few to use.
 const shownSignature = 12
 
-// sign completes the request's headers: identity, a fresh timestamp, a signature by every live secret, tracing, and
-// what the format, the transformer and the webhook add. The attempt gets them with the signature shortened. It returns
-// sign.ErrNoSecret when the webhook has no live secret at that moment.
+// sign completes the request's headers: identity, a fresh timestamp and signature, tracing, and what the format, the
+// transformer and the webhook add. webhook-id stands beside every scheme, so that any receiver can tell a repeated
+// delivery. The attempt gets the headers with the signature shortened. It fails as sign.Signer does when none of the
+// webhook's secrets can sign at that moment.
 func (e *Engine) sign(a *sidehook.Attempt, r *route, j *job, req *request) error {
+	const ownMost = 8
 	event := j.shared.event
-	raw, err := sign.Standard(nil, r.webhook.Secrets, event.ID, a.At, req.saved.Body)
+	headers := make([]sidehook.Header, 0, ownMost+len(req.saved.Headers)+len(r.webhook.Headers))
+	if req.saved.ContentType != "" { // there is a body
+		headers = append(headers, sidehook.Header{Key: headerContentType, Value: req.saved.ContentType})
+	}
+	headers = append(headers, sidehook.Header{Key: sign.HeaderID, Value: event.ID})
+	first := len(headers)
+	headers, signature, err := r.signer.Headers(headers, &sign.Request{ID: event.ID, At: a.At, Body: req.saved.Body})
 	if err != nil {
 		return err
 	}
-	signature := string(raw)
-
-	own := [...]sidehook.Header{
-		{Key: headerContentType, Value: req.saved.ContentType},
-		{Key: headerID, Value: event.ID},
-		{Key: headerTimestamp, Value: strconv.FormatInt(a.At.Unix(), 10)},
-		{Key: headerSignature, Value: signature},
-		{Key: headerDelivery, Value: j.id.String()},
-		{Key: headerAttempt, Value: strconv.Itoa(a.Number)},
-		{Key: headerTraceparent, Value: traceparent(event)},
-	}
-	headers := make([]sidehook.Header, 0, len(own)+len(req.saved.Headers)+len(r.webhook.Headers))
-	headers = append(headers, own[:]...)
+	signed := headers[first:]
+	headers = append(headers,
+		sidehook.Header{Key: headerDelivery, Value: j.id.String()},
+		sidehook.Header{Key: headerAttempt, Value: strconv.Itoa(a.Number)},
+		sidehook.Header{Key: headerTraceparent, Value: traceparent(event)})
 	for _, h := range req.saved.Headers {
-		if !hasHeader(r.webhook.Headers, h.Key) { // the operator's word counts more than a transformer's
+		// The signature counts most, then the operator's word, then a transformer's.
+		if !hasHeader(signed, h.Key) && !hasHeader(r.webhook.Headers, h.Key) {
 			headers = append(headers, h)
 		}
 	}
@@ -56,7 +54,8 @@ func (e *Engine) sign(a *sidehook.Attempt, r *route, j *job, req *request) error
 	req.headers = headers
 
 	a.RequestHeaders = append([]sidehook.Header(nil), headers...)
-	a.RequestHeaders[3].Value = signature[:min(shownSignature, len(signature))] + "…"
+	whole := headers[signature].Value
+	a.RequestHeaders[signature].Value = whole[:min(shownSignature, len(whole))] + "…"
 	return nil
 }
 

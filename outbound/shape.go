@@ -48,8 +48,20 @@ func (e *Engine) shape(r *route, j *job) (*request, error) {
 	if err != nil {
 		return nil, err
 	}
-	saved.Headers = append(saved.Headers[:len(saved.Headers):len(saved.Headers)], t.Headers...)
+	saved.Headers = withHeaders(saved.Headers, t.Headers)
 	return &request{saved: saved}, nil
+}
+
+// withHeaders adds a transformer's headers to those of the format, which count more: they are part of the body's
+// meaning. It does not change what the format gave.
+func withHeaders(own, more []sidehook.Header) []sidehook.Header {
+	all := own[:len(own):len(own)]
+	for _, h := range more {
+		if !hasHeader(own, h.Key) {
+			all = append(all, h)
+		}
+	}
+	return all
 }
 
 // transform asks the webhook's transformer.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"reflect"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,13 +26,12 @@ func TestPublishedNodePackageVerifies(t *testing.T) {
 	for _, body := range []string{
 		`{}`, `{"type":"person.created","timestamp":"2026-03-01T12:30:45Z","data":{"name":"Kênh <b>&` + "\u2028" + `😀\n"}}`,
 	} {
-		value, err := sign.Standard(nil, secrets, "evt_1", now, []byte(body))
+		value, err := standard(t, secrets, "evt_1", now, []byte(body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		req := nodeRequest{Body: []byte(body), Headers: map[string]string{
-			sign.HeaderID: "evt_1", sign.HeaderTimestamp: strconv.FormatInt(now.Unix(), 10),
-			sign.HeaderSignature: string(value),
+		req := nodeRequest{Scheme: "standard", Body: []byte(body), Headers: map[string]string{
+			sign.HeaderID: "evt_1", sign.HeaderTimestamp: strconv.FormatInt(now.Unix(), 10), sign.HeaderSignature: value,
 		}}
 		for name, k := range map[string]sidehook.Key{"old": old, "new": fresh} {
 			req.Secret = k.Reveal()
@@ -55,7 +55,55 @@ func TestPublishedNodePackageVerifies(t *testing.T) {
 	}
 }
 
+// TestNodeReceiversVerify has receivers that use Node's own crypto verify the schemes that the package does not know.
+func TestNodeReceiversVerify(t *testing.T) {
+	receiver := startReceiver(t)
+	pair := sidehook.NewEd25519Key()
+	at := time.UnixMilli(twentyVector.ms)
+	shown := sidehook.NewKey()
+	bodies := []string{
+		twentyVector.body, `{}`,
+		`{"event":"person.updated","data":{"name":"Kênh <b>&` + "\u2028" + `😀\n\"","n":[1.5,-3,1e+21]},"timestamp":"2026-03-01T12:30:45Z"}`,
+	}
+	for scheme, c := range map[string]struct {
+		webhook       sidehook.Webhook
+		key           sidehook.Key
+		secret, other string // as the receiver has them
+	}{
+		"v1a": {
+			sidehook.Webhook{Signing: sidehook.Signing{Scheme: sidehook.SchemeStandardEd25519}},
+			pair, pair.PublicKey(),
+			sidehook.NewEd25519Key().PublicKey(),
+		},
+		"twenty":         {sidehook.Webhook{Format: sidehook.FormatTwenty}, imported(t, "your-secret"), "your-secret", "another-secret"},
+		"twenty-printed": {sidehook.Webhook{Format: sidehook.FormatTwenty}, shown, shown.Reveal(), "another-secret"},
+	} {
+		s := signer(t, &c.webhook, sidehook.Secret{Key: c.key})
+		for _, body := range bodies {
+			req := nodeRequest{Scheme: scheme, Secret: c.secret, Body: []byte(body)}
+			req.Headers = headersOf(t, s, &sign.Request{ID: "evt_1", At: at, Body: req.Body})
+			req.Headers[sign.HeaderID] = "evt_1"
+			var want any
+			if err := json.Unmarshal([]byte(body), &want); err != nil {
+				t.Fatal(err)
+			}
+			if got := receiver(req); got.Error != "" || !reflect.DeepEqual(got.Payload, want) {
+				t.Errorf("%s: got %+v, want payload %v", scheme, got, want)
+			}
+			req.Secret = c.other
+			if got := receiver(req); got.Error == "" {
+				t.Errorf("%s: another secret verifies", scheme)
+			}
+			req.Secret, req.Body = c.secret, []byte(strings.Replace(body, "}", `,"x":1}`, 1))
+			if got := receiver(req); got.Error == "" {
+				t.Errorf("%s: a changed body verifies", scheme)
+			}
+		}
+	}
+}
+
 type nodeRequest struct {
+	Scheme  string            `json:"scheme"`
 	Secret  string            `json:"secret"`
 	Headers map[string]string `json:"headers"`
 	Body    []byte            `json:"body"`

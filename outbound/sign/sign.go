@@ -1,17 +1,14 @@
-// Package sign computes the signatures of requests: the symmetric scheme of Standard Webhooks (v1, HMAC-SHA256). It
-// knows nothing of HTTP; the caller puts the values into headers.
+// Package sign computes the signatures of requests and the headers that carry them: Standard Webhooks (v1, HMAC-SHA256;
+// v1a, Ed25519), the scheme of Twenty, and HMAC as a webhook's settings say. It neither shapes nor sends requests, and
+// does not verify.
 package sign
 
 import (
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"hash"
 	"strconv"
 	"sync"
-	"time"
-
-	"github.com/sidehook/sidehook"
 )
 
 // The headers of Standard Webhooks.
@@ -20,9 +17,6 @@ const (
 	HeaderTimestamp = "webhook-timestamp"
 	HeaderSignature = "webhook-signature"
 )
-
-// ErrNoSecret: none of the secrets is live, so that nothing can be signed.
-var ErrNoSecret = errors.New("no live secret: none was given, or all are expired or not yet valid")
 
 // versionV1 starts a signature of the symmetric scheme.
 const versionV1 = "v1,"
@@ -37,28 +31,6 @@ func V1(dst, key []byte, id string, ts int64, body []byte) []byte {
 	return dst
 }
 
-// Standard appends to dst the value of webhook-signature at now: one signature for each live secret, in the order
-// given and separated by spaces, so that a receiver that knows any of them can verify while one rotates. The timestamp
-// signed is now.Unix(). With no live secret it returns dst as it was and ErrNoSecret.
-func Standard(dst []byte, secrets []sidehook.Secret, id string, now time.Time, body []byte) ([]byte, error) {
-	start, ts := len(dst), now.Unix()
-	m := macs.Get().(*mac)
-	defer macs.Put(m)
-	for i := range secrets {
-		if !secrets[i].Live(now) {
-			continue
-		}
-		if len(dst) > start {
-			dst = append(dst, ' ')
-		}
-		dst = m.appendV1(dst, secrets[i].Key.Bytes(), id, ts, body)
-	}
-	if len(dst) == start {
-		return dst, ErrNoSecret
-	}
-	return dst, nil
-}
-
 // mac is HMAC-SHA256 (RFC 2104) whose parts are reused from key to key. crypto/hmac has no way to change the key, so
 // it would cost half a dozen allocations per signature, or a cached state per secret.
 type mac struct {
@@ -71,11 +43,7 @@ type mac struct {
 var macs = sync.Pool{New: func() any { return &mac{hash: sha256.New()} }}
 
 func (m *mac) appendV1(dst, key []byte, id string, ts int64, body []byte) []byte {
-	m.head = append(m.head[:0], id...)
-	m.head = append(m.head, '.')
-	m.head = strconv.AppendInt(m.head, ts, 10)
-	m.head = append(m.head, '.')
-
+	m.head = appendHead(m.head[:0], id, ts)
 	m.setKey(key)
 	m.pad(0x36)
 	m.hash.Reset()
@@ -93,6 +61,14 @@ func (m *mac) appendV1(dst, key []byte, id string, ts int64, body []byte) []byte
 	clear(m.block[:]) // a pooled value must not keep key material
 	m.hash.Reset()
 	return base64.StdEncoding.AppendEncode(append(dst, versionV1...), outer)
+}
+
+// appendHead appends what Standard Webhooks signs before the body.
+func appendHead(dst []byte, id string, ts int64) []byte {
+	dst = append(dst, id...)
+	dst = append(dst, '.')
+	dst = strconv.AppendInt(dst, ts, 10)
+	return append(dst, '.')
 }
 
 // setKey puts key, hashed when longer than a block, into the zeroed block.
