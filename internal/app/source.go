@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
@@ -95,6 +96,9 @@ func (x *xdsSource) status() sourceStatus {
 	return out
 }
 
+// maxConnectWait is the longest wait between tries to connect.
+const maxConnectWait = 10 * time.Second
+
 // dialControlPlane makes the connection that configuration and fleet share; it connects when first used and again
 // whenever it breaks.
 func dialControlPlane(c *config.ControlPlane) (*grpc.ClientConn, error) {
@@ -110,6 +114,10 @@ func dialControlPlane(c *config.ControlPlane) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(creds),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time: 20 * time.Second, Timeout: 20 * time.Second, PermitWithoutStream: true,
+		}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxConnectWait},
+			MinConnectTimeout: 20 * time.Second,
 		}),
 	}
 	token, err := controlPlaneToken(c)

@@ -38,8 +38,13 @@ func run(m *testing.M) int {
 	return code
 }
 
-// build makes the programs with the flags of the Makefile, so that what it compiled is used again.
+// build makes the programs: with the flags of the Makefile, so that what it compiled is used again, or with the race
+// detector when the tests have it.
 func build(dir string) error {
+	flags, env := []string{"-trimpath"}, "CGO_ENABLED=0"
+	if raceDetector {
+		flags, env = []string{"-race"}, "CGO_ENABLED=1"
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
 	for _, p := range []struct {
@@ -51,9 +56,10 @@ func build(dir string) error {
 		{&programs.demo, "examples/demo"},
 	} {
 		*p.path = filepath.Join(dir, filepath.Base(p.source))
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", *p.path, "./"+p.source)
+		args := append([]string{"build", "-o", *p.path}, flags...)
+		cmd := exec.CommandContext(ctx, "go", append(args, "./"+p.source)...)
 		cmd.Dir = "../.."
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		cmd.Env = append(os.Environ(), env)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", p.source, err, out)
 		}

@@ -70,8 +70,13 @@ func startProgram(t *testing.T, cmd *exec.Cmd) *process {
 	return p
 }
 
-// tail is the end of a log.
+// tail is the end of a log, or all from where it shows a race or a panic.
 func tail(log string) string {
+	for _, sign := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: "} {
+		if _, after, ok := strings.Cut(log, sign); ok {
+			return sign + after[:min(len(after), 20_000)]
+		}
+	}
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	return strings.Join(lines[max(0, len(lines)-40):], "\n")
 }

@@ -17,7 +17,8 @@ import (
 
 // Options of a Client. Conn and Apply are required.
 type Options struct {
-	// Conn to the control plane. Set keepalive on it, so that a half-open link is noticed.
+	// Conn to the control plane. Set keepalive on it, so that a half-open link is noticed, and a longest wait between
+	// its tries to connect (grpc.WithConnectParams): the default grows to two minutes.
 	Conn grpc.ClientConnInterface
 	// NodeID is what the sidecar calls itself, for people; which apps it gets follows from its credential.
 	NodeID string

@@ -82,14 +82,11 @@ func (c *Client) stream(parent context.Context) (took bool, err error) {
 	}
 }
 
-// connect opens the stream. The wait between tries is ours, so that gRPC's own, which grows to two minutes, is cut
-// short.
+// connect opens the stream. How often the connection itself is tried is up to Options.Conn; ClientConn's
+// ResetConnectBackoff would cut that short, and can kill the process: it walks a map that others change (grpc-go #9155).
 func (c *Client) connect(ctx context.Context, cancel context.CancelCauseFunc) (
 	discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesClient, error,
 ) {
-	if conn, ok := c.opts.Conn.(interface{ ResetConnectBackoff() }); ok {
-		conn.ResetConnectBackoff()
-	}
 	limit := time.AfterFunc(c.opts.ConnectTimeout, func() {
 		cancel(fmt.Errorf("no connection within %s", c.opts.ConnectTimeout))
 	})
