@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/goccy/go-yaml"
 )
 
 // page is a Markdown file of the repository.
@@ -109,4 +111,21 @@ func code(cell string) string {
 	_, rest, _ := strings.Cut(cell, "`")
 	text, _, _ := strings.Cut(rest, "`")
 	return text
+}
+
+// TestYAMLBlocks: what readers copy can be read.
+func TestYAMLBlocks(t *testing.T) {
+	found := 0
+	for _, p := range pages(t) {
+		for _, b := range p.blocks("yaml") {
+			found++
+			var v any
+			if err := yaml.Unmarshal([]byte(strings.Join(b.lines, "\n")), &v); err != nil {
+				t.Errorf("%s:%d: %v", p.name, b.at, err)
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no page has a block of YAML: looking for the wrong thing")
+	}
 }
