@@ -34,7 +34,6 @@ type group struct {
 	fresh    hashSet // ids
 	writer   blockWriter
 	runs     map[runRef][]uint32
-	lastRun  map[sidehook.WebhookKey]runID
 
 	// Of the moves.
 	moves     []move

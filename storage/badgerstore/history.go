@@ -151,7 +151,7 @@ func (w *historyWriter) headers(b []byte, res *result, hs []sidehook.Header) []b
 	return b
 }
 
-// How a text is given: new, the delivery's own id, a hexadecimal part packed, or refFirst + its number.
+// How a text is given: new, the delivery's own id, or refFirst + its number.
 const (
 	refNew = iota
 	refDelivery

@@ -12,15 +12,15 @@ import (
 
 // Limits of what is submitted and not committed; submitters wait beyond them.
 const (
-	maxWaitingBytes = 8 << 20  // of batches
-	maxWaitingMoves = 16 << 10 // results and the like
+	maxWaitingBytes = 8 << 20 // of batches
+	maxWaitingMoves = 8 << 10 // results and the like
 )
 
 // lingerFor is how long moves wait for others, or for an append to ride along with. Appends never wait.
 const lingerFor = 2 * time.Millisecond
 
 // lingerUntil is the number of moves at which they wait no longer.
-const lingerUntil = 2048
+const lingerUntil = 1024
 
 // submission is a batch on its way to the committer, encoded by the goroutine that submits it.
 type submission struct {

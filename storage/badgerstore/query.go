@@ -291,7 +291,7 @@ func (s *Store) Delivery(ctx context.Context, id sidehook.DeliveryID) (*storage.
 			if r.attempt != nil {
 				f.info.Attempts = append(f.info.Attempts, *r.attempt)
 			}
-			if ended = r.place.final(); ended {
+			if ended = r.place.final(); ended && f.place.final() {
 				f.info.AttemptCount = r.attempts
 			}
 		})

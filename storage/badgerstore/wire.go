@@ -11,8 +11,8 @@ import (
 // errCorrupt: a stored value does not decode. Badger checks its own sums, so this is a bug or a meddled-with file.
 var errCorrupt = errors.New("stored value is corrupt")
 
-// maxDecoded bounds what a compressed value may claim to hold, in bytes.
-const maxDecoded = 64 << 20
+// maxDecoded bounds what a compressed value may claim to hold, in bytes. A transaction holds less than a third of it.
+const maxDecoded = 4 << 20
 
 // reader takes a value apart. The first fault sticks; later reads give zeros.
 type reader struct {
