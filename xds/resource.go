@@ -161,7 +161,7 @@ func WebhookFromProto(m *configv1.Webhook) (*sidehook.Webhook, error) {
 	w := &sidehook.Webhook{
 		App: m.GetApp(), ID: m.GetId(), Name: m.GetName(), URL: m.GetUrl(), Events: m.GetEvents(),
 		AutomaticRetry: m.GetAutomaticRetry(), Format: m.GetFormat(), Transformer: m.GetTransformer(),
-		DisabledReason: m.GetDisabledReason(),
+		DisabledReason: m.GetDisabledReason(), Signing: signingFromProto(m.GetSigning()),
 	}
 	var err error
 	if w.CreatedAt, err = timeFromProto("created_at", m.GetCreatedAt()); err != nil {
@@ -209,7 +209,7 @@ func WebhookFromProto(m *configv1.Webhook) (*sidehook.Webhook, error) {
 func WebhookToProto(w *sidehook.Webhook) *configv1.Webhook {
 	m := &configv1.Webhook{
 		App: w.App, Id: w.ID, Name: w.Name, Url: w.URL, Events: w.Events, AutomaticRetry: w.AutomaticRetry,
-		Format: w.Format, Transformer: w.Transformer, DisabledReason: w.DisabledReason,
+		Format: w.Format, Transformer: w.Transformer, DisabledReason: w.DisabledReason, Signing: signingToProto(w.Signing),
 		Status:    configv1.WebhookStatus_WEBHOOK_STATUS_ENABLED,
 		CreatedAt: timeToProto(w.CreatedAt), UpdatedAt: timeToProto(w.UpdatedAt),
 	}
@@ -233,7 +233,11 @@ func WebhookToProto(w *sidehook.Webhook) *configv1.Webhook {
 
 // SecretFromProto converts and validates.
 func SecretFromProto(m *configv1.Secret) (*sidehook.Secret, error) {
-	key, err := sidehook.KeyFromBytes(m.GetKey())
+	kind, ok := keyKinds[m.GetKind()]
+	if !ok {
+		return nil, sidehook.Fieldf("kind", "is unknown")
+	}
+	key, err := sidehook.KeyOf(kind, m.GetKey())
 	if err != nil {
 		return nil, err
 	}
@@ -252,9 +256,40 @@ func SecretFromProto(m *configv1.Secret) (*sidehook.Secret, error) {
 
 // SecretToProto converts.
 func SecretToProto(s *sidehook.Secret) *configv1.Secret {
-	return &configv1.Secret{
+	m := &configv1.Secret{
 		App: s.App, Webhook: s.Webhook, Id: s.ID, Key: s.Key.Bytes(),
 		NotBefore: timeToProto(s.NotBefore), NotAfter: timeToProto(s.NotAfter),
+	}
+	switch s.Key.Kind() {
+	case sidehook.KeyEd25519:
+		m.Kind = configv1.KeyKind_KEY_KIND_ED25519
+	case sidehook.KeyText:
+		m.Kind = configv1.KeyKind_KEY_KIND_TEXT
+	}
+	return m
+}
+
+var keyKinds = map[configv1.KeyKind]sidehook.KeyKind{
+	configv1.KeyKind_KEY_KIND_UNSPECIFIED: sidehook.KeySymmetric,
+	configv1.KeyKind_KEY_KIND_SYMMETRIC:   sidehook.KeySymmetric,
+	configv1.KeyKind_KEY_KIND_ED25519:     sidehook.KeyEd25519,
+	configv1.KeyKind_KEY_KIND_TEXT:        sidehook.KeyText,
+}
+
+func signingFromProto(m *configv1.Signing) sidehook.Signing {
+	return sidehook.Signing{
+		Scheme: m.GetScheme(), Algorithm: m.GetAlgorithm(), Encoding: m.GetEncoding(), Header: m.GetHeader(),
+		Prefix: m.GetPrefix(), Template: m.GetTemplate(), TimestampHeader: m.GetTimestampHeader(),
+	}
+}
+
+func signingToProto(s sidehook.Signing) *configv1.Signing {
+	if s == (sidehook.Signing{}) {
+		return nil
+	}
+	return &configv1.Signing{
+		Scheme: s.Scheme, Algorithm: s.Algorithm, Encoding: s.Encoding, Header: s.Header, Prefix: s.Prefix,
+		Template: s.Template, TimestampHeader: s.TimestampHeader,
 	}
 }
 

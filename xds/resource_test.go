@@ -44,6 +44,10 @@ func TestRoundTrip(t *testing.T) {
 	full.Transformer, full.Format = "redact", sidehook.FormatCloudEvents
 	full.Status, full.DisabledReason = sidehook.WebhookDisabled, "410"
 	full.RetrySchedule = []time.Duration{5 * time.Second, 5 * time.Minute}
+	full.Signing = sidehook.Signing{
+		Scheme: "hmac", Algorithm: "sha512", Encoding: "base64", Header: "X-S", Prefix: "p=", Template: "{id}{body}",
+		TimestampHeader: "X-T",
+	}
 	full.Timeout, full.CreatedAt, full.UpdatedAt = 3*time.Second, at, at.Add(time.Hour)
 	secret := testSecret("full", "s1")
 	secret.NotBefore, secret.NotAfter = at, at.Add(time.Hour)
@@ -52,6 +56,8 @@ func TestRoundTrip(t *testing.T) {
 		OfWebhook(full),
 		OfSecret(secret),
 		OfSecret(testSecret("full", "s2")),
+		OfSecret(&sidehook.Secret{App: "demo", Webhook: "full", ID: "pair", Key: sidehook.NewEd25519Key()}),
+		OfSecret(&sidehook.Secret{App: "demo", Webhook: "full", ID: "text", Key: textKey(t)}),
 		OfEventType(&sidehook.EventType{
 			App: "demo", Type: "person.created", Product: "crm",
 			Name: map[string]string{"en": "Person created", "vi": "Tạo người liên hệ"}, Description: map[string]string{"en": "born", "vi": "sinh"},
@@ -81,10 +87,25 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("AppOfName(%q) is %q, %v", r.Name, app, ok)
 		}
 	}
+	text, _ := Parse(SecretName("demo", "w", "t"), mustAny(t, SecretType, SecretToProto(&sidehook.Secret{
+		App: "demo", Webhook: "w", ID: "t", Key: textKey(t),
+	})))
+	if text == nil || !text.Secret.Key.Equal(textKey(t)) {
+		t.Errorf("a text key came back as %+v", text)
+	}
 	got, _ := Parse(WebhookName(full.Key()), mustAny(t, WebhookType, WebhookToProto(full)))
 	if diff := cmp.Diff(full, got.Webhook); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func textKey(t testing.TB) sidehook.Key {
+	t.Helper()
+	key, err := sidehook.KeyFromText("your-secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 func mustAny(t testing.TB, typeURL string, m proto.Message) *anypb.Any {
@@ -162,6 +183,9 @@ func TestParseRefuses(t *testing.T) {
 		}), "headers[0].key: "},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Format = "xml" }), "format: "},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Transformer = "../x" }), "transformer: "},
+		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Signing = &configv1.Signing{Scheme: "md5"} }), "signing.scheme: "},
+		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Signing = &configv1.Signing{Scheme: "hmac"} }), "signing.header: "},
+		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Signing = &configv1.Signing{Encoding: "hex"} }), "signing.encoding: "},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Status = 9 }), "status: "},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Timeout = durationpb.New(0) }), "timeout: "},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) {
@@ -186,6 +210,13 @@ func TestParseRefuses(t *testing.T) {
 		{sName, SecretType, secret(func(m *configv1.Secret) { m.Webhook = "a.b" }), "webhook: "},
 		{sName, SecretType, secret(func(m *configv1.Secret) { m.Id = "" }), "id: "},
 		{sName, SecretType, secret(func(m *configv1.Secret) { m.Key = m.Key[:23] }), "key: "},
+		{sName, SecretType, secret(func(m *configv1.Secret) { m.Kind = 9 }), "kind: "},
+		{sName, SecretType, secret(func(m *configv1.Secret) {
+			m.Kind, m.Key = configv1.KeyKind_KEY_KIND_ED25519, m.Key[:24]
+		}), "key: "},
+		{sName, SecretType, secret(func(m *configv1.Secret) {
+			m.Kind, m.Key = configv1.KeyKind_KEY_KIND_TEXT, append(m.Key, '\n')
+		}), "key: "},
 		{sName, SecretType, secret(func(m *configv1.Secret) {
 			m.NotBefore, m.NotAfter = timestamppb.New(time.Unix(9, 0)), timestamppb.New(time.Unix(9, 0))
 		}), "not_after: "},

@@ -13,12 +13,16 @@
 //	        headers: [{key: X-A, value: "1"}]
 //	        automatic_retry: true           # default true
 //	        format: standard                # default standard
+//	        signing:                        # default: as the format says
+//	          {scheme: hmac, header: X-Sig, algorithm: sha256, encoding: hex, prefix: "v1=",
+//	           template: "{timestamp}.{body}", timestamp_header: X-Sig-Time}
 //	        transformer: redact             # default none
 //	        status: enabled                 # default enabled
 //	        timeout: 15s                    # default 15s
 //	        retry_policy: {schedule: [5s, 5m]}
 //	        secrets:                        # at least one
-//	          - {id: s1, key: whsec_…}      # or key_file: a file with the key, beside this one
+//	          - {id: s1, key: whsec_…}      # or key_file: a file with the key, beside this one;
+//	                                        # whsk_… for Ed25519, plain text for twenty and hmac
 //	          - {id: s2, key_file: crm.key, not_before: 2026-01-01T00:00:00Z, not_after: 2027-01-01T00:00:00Z}
 //	    transformers: [{name: redact, description: Hides names}]
 //	    event_types:

@@ -95,6 +95,48 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+func TestLoadSigning(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "text.key", "your-secret\n")
+	all, err := Load(write(t, dir, "webhooks.yaml", one(`      - id: hmac
+        url: https://x.example
+        events: ["*"]
+        signing: {scheme: hmac, header: X-Sig, prefix: "v1=", template: "{timestamp_ms}.{body}", algorithm: sha512,
+          encoding: base64, timestamp_header: X-Time}
+        secrets: [{key_file: text.key}]
+      - id: twenty
+        url: https://x.example
+        events: ["*"]
+        format: twenty
+        secrets: [{key: your-secret}, {key: `+keyText+`}]
+      - id: pair
+        url: https://x.example
+        events: ["*"]
+        signing: {scheme: standard-ed25519}
+        secrets: [{key: whsk_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=}]
+`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := xds.NewSnapshot(all)
+	of := func(id string) *xds.Webhook { return s.Webhook(sidehook.WebhookKey{App: "a", ID: id}) }
+	if want := (sidehook.Signing{
+		Scheme: "hmac", Algorithm: "sha512", Encoding: "base64", Header: "X-Sig", Prefix: "v1=",
+		Template: "{timestamp_ms}.{body}", TimestampHeader: "X-Time",
+	}); of("hmac").Signing != want {
+		t.Errorf("signing is %+v", of("hmac").Signing)
+	}
+	if k := of("hmac").Secrets[0].Key; k.Kind() != sidehook.KeyText || k.Reveal() != "your-secret" {
+		t.Errorf("key of kind %s", k.Kind())
+	}
+	if w := of("twenty"); w.Scheme() != sidehook.SchemeTwenty || len(w.Secrets) != 2 {
+		t.Errorf("twenty is %+v", w)
+	}
+	if k := of("pair").Secrets[0].Key; k.Kind() != sidehook.KeyEd25519 {
+		t.Errorf("key of kind %s", k.Kind())
+	}
+}
+
 // one is a file with one webhook whose lines are given; they start at line 4.
 func one(lines string) string {
 	return "apps:\n  - id: a\n    webhooks:\n" + lines
@@ -110,11 +152,30 @@ func TestProblems(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "big.key", strings.Repeat("x", maxKeyFileSize+1))
 	write(t, dir, "bad.key", "whsec_short")
+	write(t, dir, "text.key", "your-secret")
 	for name, tc := range map[string]struct {
 		text string
 		want []string
 	}{
-		"empty":          {"", []string{`: is empty`}},
+		"empty": {"", []string{`: is empty`}},
+		"text key under standard": {
+			one(strings.Replace(fine, keyText, "your-secret", 1)),
+			[]string{`:7:20: apps[0].webhooks[0].secrets[0].key: must start with whsec_`},
+		},
+		"text key file under standard": {
+			one(strings.Replace(fine, "key: "+keyText, "key_file: text.key", 1)),
+			[]string{`:7:20: apps[0].webhooks[0].secrets[0].key_file: must start with whsec_`},
+		},
+		"signing": {
+			one(fine + "        signing: {scheme: hmac, header: X-Sig, template: \"{timestamp}\"}\n"),
+			[]string{`:8:48: apps[0].webhooks[0].signing.template: must have {body} once`},
+		},
+		"signing is no mapping": {
+			one(fine + "        signing: hmac\n"), []string{`:8:18: apps[0].webhooks[0].signing: must be a mapping`},
+		},
+		"signing of another product": {
+			one(fine + "        signing: {schema: hmac}\n"), []string{`"schema" is not known here`},
+		},
 		"comment":        {"# nothing\n", []string{`: is empty`}},
 		"no apps":        {"{}", []string{`: apps: is required`}},
 		"not a mapping":  {"- a", []string{`:1:1: must be a mapping`}},

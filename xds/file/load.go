@@ -166,6 +166,7 @@ func (l *loader) webhook(n ast.Node, path, app string) *sidehook.Webhook {
 		"automatic_retry": l.boolean(&w.AutomaticRetry), "format": l.text(&w.Format),
 		"transformer": l.text(&w.Transformer), "status": l.text(&status), "timeout": l.duration(&w.Timeout),
 		"headers": func(n ast.Node, path string) { l.list(n, path, l.header(&w.Headers)) },
+		"signing": l.signing(&w.Signing),
 		"retry_policy": func(n ast.Node, path string) {
 			l.mapping(n, path, fields{"schedule": func(n ast.Node, path string) {
 				l.list(n, path, func(n ast.Node, path string) {
@@ -203,6 +204,8 @@ func (l *loader) webhook(n ast.Node, path, app string) *sidehook.Webhook {
 		if sidehook.ValidName(w.ID) {
 			if err := s.Validate(); err != nil {
 				l.failAs(at, err)
+			} else if err := w.Takes(s.Key); err != nil {
+				l.failAs(at, l.whereKeyIs(at, err))
 			}
 		}
 		l.unique(ids, at, "id", s.ID)
@@ -223,6 +226,25 @@ func (l *loader) header(into *[]sidehook.Header) func(ast.Node, string) {
 	}
 }
 
+// whereKeyIs says key_file in an error about the key that was read from one.
+func (l *loader) whereKeyIs(path string, err error) error {
+	var fe *sidehook.FieldError
+	if _, given := l.places[path+".key_file"]; given && errors.As(err, &fe) && fe.Field == "key" {
+		return sidehook.Fieldf("key_file", "%s", fe.Reason)
+	}
+	return err
+}
+
+func (l *loader) signing(into *sidehook.Signing) func(ast.Node, string) {
+	return func(n ast.Node, path string) {
+		l.mapping(n, path, fields{
+			"scheme": l.text(&into.Scheme), "algorithm": l.text(&into.Algorithm), "encoding": l.text(&into.Encoding),
+			"header": l.text(&into.Header), "prefix": l.text(&into.Prefix), "template": l.text(&into.Template),
+			"timestamp_header": l.text(&into.TimestampHeader),
+		})
+	}
+}
+
 // secret reads a secret; the i-th has the id s<i+1> by default.
 func (l *loader) secret(n ast.Node, path string, i int) *sidehook.Secret {
 	s := &sidehook.Secret{ID: "s" + strconv.Itoa(i+1)}
@@ -235,35 +257,28 @@ func (l *loader) secret(n ast.Node, path string, i int) *sidehook.Secret {
 	if failed() {
 		return s
 	}
-	field := "key"
 	switch {
 	case key == "" && keyFile == "":
-		l.failAs(path, sidehook.Fieldf("key", "is required: whsec_ and base64; or give a key_file"))
+		l.failAs(path, sidehook.Fieldf("key", "is required: whsec_ and base64, whsk_ and base64, or text; or give a key_file"))
 		return s
 	case key != "" && keyFile != "":
 		l.failAs(path, sidehook.Fieldf("key_file", "must not be given beside key"))
 		return s
 	case keyFile != "":
-		field = "key_file"
 		if !filepath.IsAbs(keyFile) {
 			keyFile = filepath.Join(l.dir, keyFile)
 		}
 		l.keyFiles = append(l.keyFiles, keyFile)
 		text, err := readLimited(keyFile, maxKeyFileSize)
 		if err != nil {
-			l.failAs(path, sidehook.Fieldf(field, "%s", err))
+			l.failAs(path, sidehook.Fieldf("key_file", "%s", err))
 			return s
 		}
 		key = strings.TrimSpace(string(text))
 	}
 	var err error
-	if s.Key, err = sidehook.ParseKey(key); err != nil {
-		reason := err.Error()
-		var fe *sidehook.FieldError
-		if errors.As(err, &fe) {
-			reason = fe.Reason
-		}
-		l.failAs(path, sidehook.Fieldf(field, "%s", reason))
+	if s.Key, err = sidehook.ImportKey(key); err != nil {
+		l.failAs(path, l.whereKeyIs(path, err))
 	}
 	return s
 }

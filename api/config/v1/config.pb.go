@@ -78,6 +78,63 @@ func (WebhookStatus) EnumDescriptor() ([]byte, []int) {
 	return file_config_v1_config_proto_rawDescGZIP(), []int{0}
 }
 
+// KeyKind is what a key is, and so which schemes it can sign with.
+type KeyKind int32
+
+const (
+	KeyKind_KEY_KIND_UNSPECIFIED KeyKind = 0
+	// 24 to 64 bytes, known to the receiver as `whsec_` and base64. Signs with every scheme; outside the standard ones
+	// that text is what HMAC is keyed with.
+	KeyKind_KEY_KIND_SYMMETRIC KeyKind = 1
+	// Seed of an Ed25519 key pair, 32 bytes. Signs with the standard schemes.
+	KeyKind_KEY_KIND_ED25519 KeyKind = 2
+	// Text that the receiver knows as it stands: 8 to 256 bytes of UTF-8. Signs with all but the standard schemes.
+	KeyKind_KEY_KIND_TEXT KeyKind = 3
+)
+
+// Enum value maps for KeyKind.
+var (
+	KeyKind_name = map[int32]string{
+		0: "KEY_KIND_UNSPECIFIED",
+		1: "KEY_KIND_SYMMETRIC",
+		2: "KEY_KIND_ED25519",
+		3: "KEY_KIND_TEXT",
+	}
+	KeyKind_value = map[string]int32{
+		"KEY_KIND_UNSPECIFIED": 0,
+		"KEY_KIND_SYMMETRIC":   1,
+		"KEY_KIND_ED25519":     2,
+		"KEY_KIND_TEXT":        3,
+	}
+)
+
+func (x KeyKind) Enum() *KeyKind {
+	p := new(KeyKind)
+	*p = x
+	return p
+}
+
+func (x KeyKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (KeyKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_config_v1_config_proto_enumTypes[1].Descriptor()
+}
+
+func (KeyKind) Type() protoreflect.EnumType {
+	return &file_config_v1_config_proto_enumTypes[1]
+}
+
+func (x KeyKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use KeyKind.Descriptor instead.
+func (KeyKind) EnumDescriptor() ([]byte, []int) {
+	return file_config_v1_config_proto_rawDescGZIP(), []int{1}
+}
+
 type PublishMode int32
 
 const (
@@ -113,11 +170,11 @@ func (x PublishMode) String() string {
 }
 
 func (PublishMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_config_v1_config_proto_enumTypes[1].Descriptor()
+	return file_config_v1_config_proto_enumTypes[2].Descriptor()
 }
 
 func (PublishMode) Type() protoreflect.EnumType {
-	return &file_config_v1_config_proto_enumTypes[1]
+	return &file_config_v1_config_proto_enumTypes[2]
 }
 
 func (x PublishMode) Number() protoreflect.EnumNumber {
@@ -126,7 +183,7 @@ func (x PublishMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PublishMode.Descriptor instead.
 func (PublishMode) EnumDescriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{1}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{2}
 }
 
 // Webhook says who wants which events. Name: `apps/{app}/webhooks/{id}`.
@@ -147,7 +204,8 @@ type Webhook struct {
 	Events []string `protobuf:"bytes,6,rep,name=events,proto3" json:"events,omitempty"`
 	// Whether failed attempts are tried again. False: one attempt.
 	AutomaticRetry bool `protobuf:"varint,7,opt,name=automatic_retry,json=automaticRetry,proto3" json:"automatic_retry,omitempty"`
-	// How a delivery becomes an HTTP request. Default `standard`.
+	// How a delivery becomes an HTTP request: `standard` (default), `cloudevents`, `cloudevents-binary`, `sigma`,
+	// `multisite`, `apiserver`, `twenty` or `omicall`.
 	Format string `protobuf:"bytes,8,opt,name=format,proto3" json:"format,omitempty"`
 	// Transformer to run before the format; empty for none. It must be installed on the sidecar.
 	Transformer string `protobuf:"bytes,9,opt,name=transformer,proto3" json:"transformer,omitempty"`
@@ -160,8 +218,10 @@ type Webhook struct {
 	// Longest one attempt may take, from dialling to the end of the response. Default 15 s; 100 ms to 60 s.
 	Timeout *durationpb.Duration `protobuf:"bytes,13,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// When it was created and last changed, for people.
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	UpdatedAt     *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// How requests are signed. Default: as the format says.
+	Signing       *Signing `protobuf:"bytes,16,opt,name=signing,proto3" json:"signing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -301,6 +361,116 @@ func (x *Webhook) GetUpdatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Webhook) GetSigning() *Signing {
+	if x != nil {
+		return x.Signing
+	}
+	return nil
+}
+
+// Signing is how the requests of a webhook are signed.
+type Signing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `standard`, `standard-ed25519`, `twenty` or `hmac`. Default: as the format says, `twenty` for the format of that
+	// name and `standard` for all others.
+	Scheme string `protobuf:"bytes,1,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	// All that follows is for `hmac` alone. Hash of the HMAC: `sha256` (default) or `sha512`.
+	Algorithm string `protobuf:"bytes,2,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
+	// Encoding of the signature: `hex` (default) or `base64`.
+	Encoding string `protobuf:"bytes,3,opt,name=encoding,proto3" json:"encoding,omitempty"`
+	// Name of the header that carries the signature; required.
+	Header string `protobuf:"bytes,4,opt,name=header,proto3" json:"header,omitempty"`
+	// What stands before the signature in the header, as in `sha256=`; at most 64 bytes. As `template`, without `{body}`.
+	Prefix string `protobuf:"bytes,5,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// The text that is signed: literal text with `{id}`, `{timestamp}` (seconds), `{timestamp_ms}` and `{body}` in it, of
+	// which `{body}` once; `{{` and `}}` are single braces. At most 256 bytes. Default `{body}`.
+	Template string `protobuf:"bytes,6,opt,name=template,proto3" json:"template,omitempty"`
+	// Name of a header that carries the timestamp, in milliseconds when `template` or `prefix` has `{timestamp_ms}`.
+	// Default: none.
+	TimestampHeader string `protobuf:"bytes,7,opt,name=timestamp_header,json=timestampHeader,proto3" json:"timestamp_header,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Signing) Reset() {
+	*x = Signing{}
+	mi := &file_config_v1_config_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Signing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Signing) ProtoMessage() {}
+
+func (x *Signing) ProtoReflect() protoreflect.Message {
+	mi := &file_config_v1_config_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Signing.ProtoReflect.Descriptor instead.
+func (*Signing) Descriptor() ([]byte, []int) {
+	return file_config_v1_config_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Signing) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+func (x *Signing) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
+}
+
+func (x *Signing) GetEncoding() string {
+	if x != nil {
+		return x.Encoding
+	}
+	return ""
+}
+
+func (x *Signing) GetHeader() string {
+	if x != nil {
+		return x.Header
+	}
+	return ""
+}
+
+func (x *Signing) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Signing) GetTemplate() string {
+	if x != nil {
+		return x.Template
+	}
+	return ""
+}
+
+func (x *Signing) GetTimestampHeader() string {
+	if x != nil {
+		return x.TimestampHeader
+	}
+	return ""
+}
+
 // Header is an HTTP header of a webhook.
 type Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -315,7 +485,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_config_v1_config_proto_msgTypes[1]
+	mi := &file_config_v1_config_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -327,7 +497,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[1]
+	mi := &file_config_v1_config_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -340,7 +510,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{1}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Header) GetKey() string {
@@ -370,7 +540,7 @@ type RetryPolicy struct {
 
 func (x *RetryPolicy) Reset() {
 	*x = RetryPolicy{}
-	mi := &file_config_v1_config_proto_msgTypes[2]
+	mi := &file_config_v1_config_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -382,7 +552,7 @@ func (x *RetryPolicy) String() string {
 func (*RetryPolicy) ProtoMessage() {}
 
 func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[2]
+	mi := &file_config_v1_config_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -395,7 +565,7 @@ func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryPolicy.ProtoReflect.Descriptor instead.
 func (*RetryPolicy) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{2}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RetryPolicy) GetSchedule() []*durationpb.Duration {
@@ -406,7 +576,7 @@ func (x *RetryPolicy) GetSchedule() []*durationpb.Duration {
 }
 
 // Secret is key material of a webhook. Name: `apps/{app}/secrets/{webhook}.{id}`. A webhook has several while one
-// rotates; every live one signs.
+// rotates: under the standard schemes every live one signs, under the others the one that ends first.
 type Secret struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	App   string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
@@ -414,19 +584,21 @@ type Secret struct {
 	Webhook string `protobuf:"bytes,2,opt,name=webhook,proto3" json:"webhook,omitempty"`
 	// Identifies it within the webhook. 1-64 of [A-Za-z0-9_-].
 	Id string `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
-	// Raw key bytes, 24 to 64 (Standard Webhooks).
+	// The key itself; how many bytes says its kind.
 	Key []byte `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
 	// Signs from then on. Unset: always.
 	NotBefore *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
 	// Signs until then. Unset: for ever.
-	NotAfter      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
+	NotAfter *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=not_after,json=notAfter,proto3" json:"not_after,omitempty"`
+	// What the key is. Default KEY_KIND_SYMMETRIC.
+	Kind          KeyKind `protobuf:"varint,7,opt,name=kind,proto3,enum=sidehook.config.v1.KeyKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_config_v1_config_proto_msgTypes[3]
+	mi := &file_config_v1_config_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -438,7 +610,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[3]
+	mi := &file_config_v1_config_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -451,7 +623,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{3}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Secret) GetApp() string {
@@ -496,6 +668,13 @@ func (x *Secret) GetNotAfter() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Secret) GetKind() KeyKind {
+	if x != nil {
+		return x.Kind
+	}
+	return KeyKind_KEY_KIND_UNSPECIFIED
+}
+
 // EventType is an entry of an app's catalogue. Name: `apps/{app}/event-types/{type}`.
 type EventType struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -516,7 +695,7 @@ type EventType struct {
 
 func (x *EventType) Reset() {
 	*x = EventType{}
-	mi := &file_config_v1_config_proto_msgTypes[4]
+	mi := &file_config_v1_config_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -528,7 +707,7 @@ func (x *EventType) String() string {
 func (*EventType) ProtoMessage() {}
 
 func (x *EventType) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[4]
+	mi := &file_config_v1_config_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -541,7 +720,7 @@ func (x *EventType) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventType.ProtoReflect.Descriptor instead.
 func (*EventType) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{4}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *EventType) GetApp() string {
@@ -602,7 +781,7 @@ type Transformer struct {
 
 func (x *Transformer) Reset() {
 	*x = Transformer{}
-	mi := &file_config_v1_config_proto_msgTypes[5]
+	mi := &file_config_v1_config_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -614,7 +793,7 @@ func (x *Transformer) String() string {
 func (*Transformer) ProtoMessage() {}
 
 func (x *Transformer) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[5]
+	mi := &file_config_v1_config_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -627,7 +806,7 @@ func (x *Transformer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transformer.ProtoReflect.Descriptor instead.
 func (*Transformer) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Transformer) GetApp() string {
@@ -668,7 +847,7 @@ type AppPolicy struct {
 
 func (x *AppPolicy) Reset() {
 	*x = AppPolicy{}
-	mi := &file_config_v1_config_proto_msgTypes[6]
+	mi := &file_config_v1_config_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -680,7 +859,7 @@ func (x *AppPolicy) String() string {
 func (*AppPolicy) ProtoMessage() {}
 
 func (x *AppPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[6]
+	mi := &file_config_v1_config_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -693,7 +872,7 @@ func (x *AppPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPolicy.ProtoReflect.Descriptor instead.
 func (*AppPolicy) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AppPolicy) GetApp() string {
@@ -728,7 +907,7 @@ var File_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x16config/v1/config.proto\x12\x12sidehook.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd5\x04\n" +
+	"\x16config/v1/config.proto\x12\x12sidehook.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x05\n" +
 	"\aWebhook\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
@@ -747,12 +926,21 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
-	"updated_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\"0\n" +
+	"updated_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x125\n" +
+	"\asigning\x18\x10 \x01(\v2\x1b.sidehook.config.v1.SigningR\asigning\"\xd2\x01\n" +
+	"\aSigning\x12\x16\n" +
+	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1c\n" +
+	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x1a\n" +
+	"\bencoding\x18\x03 \x01(\tR\bencoding\x12\x16\n" +
+	"\x06header\x18\x04 \x01(\tR\x06header\x12\x16\n" +
+	"\x06prefix\x18\x05 \x01(\tR\x06prefix\x12\x1a\n" +
+	"\btemplate\x18\x06 \x01(\tR\btemplate\x12)\n" +
+	"\x10timestamp_header\x18\a \x01(\tR\x0ftimestampHeader\"0\n" +
 	"\x06Header\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"D\n" +
 	"\vRetryPolicy\x125\n" +
-	"\bschedule\x18\x01 \x03(\v2\x19.google.protobuf.DurationR\bschedule\"\xcf\x01\n" +
+	"\bschedule\x18\x01 \x03(\v2\x19.google.protobuf.DurationR\bschedule\"\x80\x02\n" +
 	"\x06Secret\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
 	"\awebhook\x18\x02 \x01(\tR\awebhook\x12\x0e\n" +
@@ -760,7 +948,8 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\x03key\x18\x04 \x01(\fB\x03\x80\x01\x01R\x03key\x129\n" +
 	"\n" +
 	"not_before\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x127\n" +
-	"\tnot_after\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\"\xeb\x02\n" +
+	"\tnot_after\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\x12/\n" +
+	"\x04kind\x18\a \x01(\x0e2\x1b.sidehook.config.v1.KeyKindR\x04kind\"\xeb\x02\n" +
 	"\tEventType\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
@@ -787,7 +976,12 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\rWebhookStatus\x12\x1e\n" +
 	"\x1aWEBHOOK_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16WEBHOOK_STATUS_ENABLED\x10\x01\x12\x1b\n" +
-	"\x17WEBHOOK_STATUS_DISABLED\x10\x02*^\n" +
+	"\x17WEBHOOK_STATUS_DISABLED\x10\x02*d\n" +
+	"\aKeyKind\x12\x18\n" +
+	"\x14KEY_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12KEY_KIND_SYMMETRIC\x10\x01\x12\x14\n" +
+	"\x10KEY_KIND_ED25519\x10\x02\x12\x11\n" +
+	"\rKEY_KIND_TEXT\x10\x03*^\n" +
 	"\vPublishMode\x12\x1c\n" +
 	"\x18PUBLISH_MODE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PUBLISH_MODE_LENIENT\x10\x01\x12\x17\n" +
@@ -805,41 +999,45 @@ func file_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_config_v1_config_proto_rawDescData
 }
 
-var file_config_v1_config_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_config_v1_config_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_config_v1_config_proto_goTypes = []any{
 	(WebhookStatus)(0),            // 0: sidehook.config.v1.WebhookStatus
-	(PublishMode)(0),              // 1: sidehook.config.v1.PublishMode
-	(*Webhook)(nil),               // 2: sidehook.config.v1.Webhook
-	(*Header)(nil),                // 3: sidehook.config.v1.Header
-	(*RetryPolicy)(nil),           // 4: sidehook.config.v1.RetryPolicy
-	(*Secret)(nil),                // 5: sidehook.config.v1.Secret
-	(*EventType)(nil),             // 6: sidehook.config.v1.EventType
-	(*Transformer)(nil),           // 7: sidehook.config.v1.Transformer
-	(*AppPolicy)(nil),             // 8: sidehook.config.v1.AppPolicy
-	nil,                           // 9: sidehook.config.v1.EventType.DescriptionEntry
-	nil,                           // 10: sidehook.config.v1.EventType.NameEntry
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(KeyKind)(0),                  // 1: sidehook.config.v1.KeyKind
+	(PublishMode)(0),              // 2: sidehook.config.v1.PublishMode
+	(*Webhook)(nil),               // 3: sidehook.config.v1.Webhook
+	(*Signing)(nil),               // 4: sidehook.config.v1.Signing
+	(*Header)(nil),                // 5: sidehook.config.v1.Header
+	(*RetryPolicy)(nil),           // 6: sidehook.config.v1.RetryPolicy
+	(*Secret)(nil),                // 7: sidehook.config.v1.Secret
+	(*EventType)(nil),             // 8: sidehook.config.v1.EventType
+	(*Transformer)(nil),           // 9: sidehook.config.v1.Transformer
+	(*AppPolicy)(nil),             // 10: sidehook.config.v1.AppPolicy
+	nil,                           // 11: sidehook.config.v1.EventType.DescriptionEntry
+	nil,                           // 12: sidehook.config.v1.EventType.NameEntry
+	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_config_v1_config_proto_depIdxs = []int32{
-	3,  // 0: sidehook.config.v1.Webhook.headers:type_name -> sidehook.config.v1.Header
+	5,  // 0: sidehook.config.v1.Webhook.headers:type_name -> sidehook.config.v1.Header
 	0,  // 1: sidehook.config.v1.Webhook.status:type_name -> sidehook.config.v1.WebhookStatus
-	4,  // 2: sidehook.config.v1.Webhook.retry_policy:type_name -> sidehook.config.v1.RetryPolicy
-	11, // 3: sidehook.config.v1.Webhook.timeout:type_name -> google.protobuf.Duration
-	12, // 4: sidehook.config.v1.Webhook.created_at:type_name -> google.protobuf.Timestamp
-	12, // 5: sidehook.config.v1.Webhook.updated_at:type_name -> google.protobuf.Timestamp
-	11, // 6: sidehook.config.v1.RetryPolicy.schedule:type_name -> google.protobuf.Duration
-	12, // 7: sidehook.config.v1.Secret.not_before:type_name -> google.protobuf.Timestamp
-	12, // 8: sidehook.config.v1.Secret.not_after:type_name -> google.protobuf.Timestamp
-	9,  // 9: sidehook.config.v1.EventType.description:type_name -> sidehook.config.v1.EventType.DescriptionEntry
-	10, // 10: sidehook.config.v1.EventType.name:type_name -> sidehook.config.v1.EventType.NameEntry
-	1,  // 11: sidehook.config.v1.AppPolicy.publish:type_name -> sidehook.config.v1.PublishMode
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	6,  // 2: sidehook.config.v1.Webhook.retry_policy:type_name -> sidehook.config.v1.RetryPolicy
+	13, // 3: sidehook.config.v1.Webhook.timeout:type_name -> google.protobuf.Duration
+	14, // 4: sidehook.config.v1.Webhook.created_at:type_name -> google.protobuf.Timestamp
+	14, // 5: sidehook.config.v1.Webhook.updated_at:type_name -> google.protobuf.Timestamp
+	4,  // 6: sidehook.config.v1.Webhook.signing:type_name -> sidehook.config.v1.Signing
+	13, // 7: sidehook.config.v1.RetryPolicy.schedule:type_name -> google.protobuf.Duration
+	14, // 8: sidehook.config.v1.Secret.not_before:type_name -> google.protobuf.Timestamp
+	14, // 9: sidehook.config.v1.Secret.not_after:type_name -> google.protobuf.Timestamp
+	1,  // 10: sidehook.config.v1.Secret.kind:type_name -> sidehook.config.v1.KeyKind
+	11, // 11: sidehook.config.v1.EventType.description:type_name -> sidehook.config.v1.EventType.DescriptionEntry
+	12, // 12: sidehook.config.v1.EventType.name:type_name -> sidehook.config.v1.EventType.NameEntry
+	2,  // 13: sidehook.config.v1.AppPolicy.publish:type_name -> sidehook.config.v1.PublishMode
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_config_v1_config_proto_init() }
@@ -852,8 +1050,8 @@ func file_config_v1_config_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_config_v1_config_proto_rawDesc), len(file_config_v1_config_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   9,
+			NumEnums:      3,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
