@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/internal/client"
 )
 
@@ -46,6 +47,11 @@ func (r *remote) appCreateCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&settings.DisplayName, "display-name", "", "name for people")
 	cmd.Flags().BoolVar(&settings.HTTPSOnly, "https-only", false, "refuse webhooks with http:// URLs")
+	cmd.Flags().StringVar(&settings.Publish, "publish", "",
+		"events whose type is not in the app's catalogue: lenient takes and counts them, strict refuses them (default lenient)")
+	_ = cmd.RegisterFlagCompletionFunc("publish", cobra.FixedCompletions([]cobra.Completion{
+		string(sidehook.PublishLenient), string(sidehook.PublishStrict),
+	}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -72,9 +78,9 @@ func (r *remote) appListCommand() *cobra.Command {
 				}
 				rows := make([][]string, len(apps))
 				for i, a := range apps {
-					rows[i] = []string{a.ID, a.DisplayName, yesNo(a.HTTPSOnly), timeCell(a.CreatedAt)}
+					rows[i] = []string{a.ID, a.DisplayName, yesNo(a.HTTPSOnly), a.Publish, timeCell(a.CreatedAt)}
 				}
-				printTable(out, []string{"ID", "NAME", "HTTPS ONLY", "CREATED"}, rows)
+				printTable(out, []string{"ID", "NAME", "HTTPS ONLY", "PUBLISH", "CREATED"}, rows)
 			})
 		},
 	}

@@ -88,13 +88,16 @@ func (f *eventFlags) event(cmd *cobra.Command, stdin io.Reader) (*eventsv1.Event
 // maxPayload is more than any sidecar takes: it keeps a wrong file from being read whole.
 const maxPayload = 1 << 20
 
-func payload(data string, stdin io.Reader) (_ []byte, err error) {
+func payload(data string, stdin io.Reader) ([]byte, error) { return readData("payload", data, stdin) }
+
+// readData gives what data stands for: @ and a file, - for standard input, else data itself. what names it in errors.
+func readData(what, data string, stdin io.Reader) (_ []byte, err error) {
 	from := stdin
 	switch name, file := strings.CutPrefix(data, "@"); {
 	case file:
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fmt.Errorf("cannot read the payload: %w", err)
+			return nil, fmt.Errorf("cannot read the %s: %w", what, err)
 		}
 		defer f.Close() //nolint:errcheck // only read
 		from = f
@@ -103,10 +106,10 @@ func payload(data string, stdin io.Reader) (_ []byte, err error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(from, maxPayload+1))
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the payload: %w", err)
+		return nil, fmt.Errorf("cannot read the %s: %w", what, err)
 	}
 	if len(b) > maxPayload {
-		return nil, fmt.Errorf("the payload is over %d bytes: %w", maxPayload, sidehook.ErrTooLarge)
+		return nil, fmt.Errorf("the %s is over %d bytes: %w", what, maxPayload, sidehook.ErrTooLarge)
 	}
 	return b, nil
 }

@@ -11,6 +11,7 @@ type App struct {
 	ID          string    `json:"id"`
 	DisplayName string    `json:"display_name"`
 	HTTPSOnly   bool      `json:"https_only"`
+	Publish     string    `json:"publish,omitempty"` // "lenient" or "strict"
 	CreatedAt   time.Time `json:"created_at,omitzero"`
 	UpdatedAt   time.Time `json:"updated_at,omitzero"`
 }
@@ -21,6 +22,8 @@ type AppSettings struct {
 	DisplayName string `json:"display_name,omitempty"`
 	// HTTPSOnly refuses webhooks with http:// URLs.
 	HTTPSOnly bool `json:"https_only"`
+	// Publish is "lenient" (default) or "strict": refuse events whose type is not in the app's catalogue.
+	Publish string `json:"publish,omitempty"`
 }
 
 // PutApp creates an app or replaces its settings.

@@ -136,14 +136,13 @@ func Loopback(host string) bool {
 // do sends a request and decodes the answer into out, unless one of the two is nil. segments are names, except for the
 // fixed words of the API; query may be nil.
 func (c *Client) do(ctx context.Context, method string, segments []string, query url.Values, in, out any) error {
-	u := *c.base
-	u.Path = strings.TrimSuffix(u.Path, "/") + "/v1/" + strings.Join(segments, "/")
+	u := c.at(segments)
 	u.RawQuery = query.Encode()
 	var body io.Reader
 	if in != nil {
-		b, err := json.Marshal(in)
+		b, err := encode(in)
 		if err != nil {
-			return fmt.Errorf("encode the request: %w", err)
+			return err
 		}
 		body = bytes.NewReader(b)
 	}
@@ -168,6 +167,29 @@ func (c *Client) do(ctx context.Context, method string, segments []string, query
 		return c.unreachable(ctx, err)
 	}
 	return c.answer(resp, out)
+}
+
+// at is the URL of segments under /v1. A slash in a segment is escaped, so that it does not start another.
+func (c *Client) at(segments []string) *url.URL {
+	u := *c.base
+	escaped := make([]string, len(segments))
+	for i, s := range segments {
+		escaped[i] = url.PathEscape(s)
+	}
+	u.RawPath = strings.TrimSuffix(c.base.EscapedPath(), "/") + "/v1/" + strings.Join(escaped, "/")
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/v1/" + strings.Join(segments, "/")
+	return &u
+}
+
+// encode marshals without escaping <, > and &: the JSON that people give is to arrive as it is.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode the request: %w", err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 func (c *Client) answer(resp *http.Response, out any) (err error) {
@@ -225,13 +247,18 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 // page is a list as the API gives it.
 type page[T any] struct {
 	Data       []T    `json:"data"`
-	NextCursor string `json:"next_cursor"`
+	NextCursor string `json:"next_cursor,omitempty"`
 }
 
 // all reads a whole list, page by page.
 func all[T any](ctx context.Context, c *Client, segments ...string) ([]T, error) {
+	return allOf[T](ctx, c, url.Values{}, segments...)
+}
+
+// allOf is all with a query that selects.
+func allOf[T any](ctx context.Context, c *Client, query url.Values, segments ...string) ([]T, error) {
 	items := []T{}
-	query := url.Values{"limit": {pageSize}}
+	query.Set("limit", pageSize)
 	for range maxPages {
 		var p page[T]
 		if err := c.do(ctx, http.MethodGet, segments, query, nil, &p); err != nil {

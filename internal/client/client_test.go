@@ -182,6 +182,77 @@ func TestRequests(t *testing.T) {
 			nil,
 		},
 		{
+			"put app that is strict", `{"id":"demo","publish":"strict"}`,
+			func(c *client.Client) (any, error) {
+				return c.PutApp(ctx, "demo", client.AppSettings{Publish: "strict"})
+			},
+			seen{"PUT", "/v1/apps/demo", "", `{"https_only":false,"publish":"strict"}`, "", "application/json"},
+			&client.App{ID: "demo", Publish: "strict"},
+		},
+		{
+			"event types", `{"data":[{"type":"a.b","product":"P","name":{"en":"A"},"sample":{"x":[1]}}]}`,
+			func(c *client.Client) (any, error) { return c.EventTypes(ctx, "demo", "") },
+			seen{"GET", "/v1/apps/demo/event-types", "limit=200", "", "", ""},
+			[]client.EventType{{
+				Type: "a.b", Product: "P", Name: map[string]string{"en": "A"}, Sample: json.RawMessage(`{"x":[1]}`),
+			}},
+		},
+		{
+			"event types of a product", `{"data":[]}`,
+			func(c *client.Client) (any, error) { return c.EventTypes(ctx, "demo", "Media VOD") },
+			seen{"GET", "/v1/apps/demo/event-types", "limit=200&product=Media+VOD", "", "", ""},
+			[]client.EventType{},
+		},
+		{
+			"event type with slashes", `{"type":"a/b:c"}`,
+			func(c *client.Client) (any, error) { return c.EventType(ctx, "demo", "a/b:c") },
+			seen{"GET", "/v1/apps/demo/event-types/a%2Fb:c", "", "", "", ""},
+			&client.EventType{Type: "a/b:c"},
+		},
+		{
+			"put event type", `{"type":"a","sample":"<&>"}`,
+			func(c *client.Client) (any, error) {
+				return c.PutEventType(ctx, "demo", client.EventType{Type: "a", Sample: json.RawMessage(`"<&>"`)})
+			},
+			seen{"PUT", "/v1/apps/demo/event-types/a", "", `{"type":"a","sample":"<&>"}`, "", "application/json"},
+			&client.EventType{Type: "a", Sample: json.RawMessage(`"<&>"`)},
+		},
+		{
+			"delete event type", "", func(c *client.Client) (any, error) { return nil, c.DeleteEventType(ctx, "demo", "a") },
+			seen{"DELETE", "/v1/apps/demo/event-types/a", "", "", "", ""},
+			nil,
+		},
+		{
+			"replace event types", `{"added":1,"changed":2,"removed":3,"kept":4}`,
+			func(c *client.Client) (any, error) {
+				return c.ReplaceEventTypes(ctx, "demo", []client.EventType{{Type: "a"}})
+			},
+			seen{"PUT", "/v1/apps/demo/event-types", "", `{"data":[{"type":"a"}]}`, "", "application/json"},
+			&client.EventTypeChanges{Added: 1, Changed: 2, Removed: 3, Kept: 4},
+		},
+		{
+			"replace event types by none", `{"removed":3}`,
+			func(c *client.Client) (any, error) { return c.ReplaceEventTypes(ctx, "demo", nil) },
+			seen{"PUT", "/v1/apps/demo/event-types", "", `{"data":[]}`, "", "application/json"},
+			&client.EventTypeChanges{Removed: 3},
+		},
+		{
+			"import event types", `{"added":8}`,
+			func(c *client.Client) (any, error) { return c.ImportEventTypes(ctx, "demo", "sigma", true) },
+			seen{
+				"POST", "/v1/apps/demo/event-types/import", "", `{"catalogue":"sigma","overwrite":true}`, "", "application/json",
+			},
+			&client.EventTypeChanges{Added: 8},
+		},
+		{
+			"catalogues", `{"data":[{"name":"sigma","title":{"en":"S"},"products":["DAI"],"event_types":8}]}`,
+			func(c *client.Client) (any, error) { return c.Catalogues(ctx) },
+			seen{"GET", "/v1/catalogues", "", "", "", ""},
+			[]client.Catalogue{{
+				Name: "sigma", Title: map[string]string{"en": "S"}, Products: []string{"DAI"}, EventTypes: 8,
+			}},
+		},
+		{
 			"sidecars", `{"data":[{"id":"sc_1","connected":true,"pending":3,"oldest_age":"1m30s","rejections":[{"resource":"r","reason":"x"}]}]}`,
 			func(c *client.Client) (any, error) { return c.Sidecars(ctx) },
 			seen{"GET", "/v1/sidecars", "limit=200", "", "", ""},
@@ -458,5 +529,28 @@ func TestExposed(t *testing.T) {
 	}
 	if c, _ := client.New(client.Options{Server: "http://10.0.0.1"}); c.Exposed() {
 		t.Error("there is no token to expose")
+	}
+}
+
+// TestEventTypesThatLeadElsewhere: a type that cannot be part of a path asks nothing.
+func TestEventTypesThatLeadElsewhere(t *testing.T) {
+	c, got := serve(t, answer{status: 200, body: `{}`})
+	for _, typ := range []string{"", ".", "..", "a b", "a?b", "a#b", "ä", strings.Repeat("a", 257)} {
+		var field *sidehook.FieldError
+		if _, err := c.EventType(t.Context(), "demo", typ); !errors.As(err, &field) || field.Field != "type" {
+			t.Errorf("%q: %v", typ, err)
+		}
+		if _, err := c.PutEventType(t.Context(), "demo", client.EventType{Type: typ}); !errors.As(err, &field) {
+			t.Errorf("put %q: %v", typ, err)
+		}
+		if err := c.DeleteEventType(t.Context(), "demo", typ); !errors.As(err, &field) {
+			t.Errorf("delete %q: %v", typ, err)
+		}
+	}
+	if _, err := c.EventTypes(t.Context(), "../x", ""); err == nil {
+		t.Error("an app with a slash was asked for")
+	}
+	if len(*got) != 0 {
+		t.Errorf("asked %v", *got)
 	}
 }

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sidehook/sidehook/internal/client"
+)
+
+// TestEventTypes: a catalogue is imported, edited, moved and made strict from a terminal.
+func TestEventTypes(t *testing.T) {
+	d := startDev(t)
+	if list := d.command(t, "event-type", "list"); !strings.Contains(list, "no event type yet") {
+		t.Errorf("empty: %s", list)
+	}
+	if all := d.command(t, "event-type", "catalogues", "--language", "vi"); !strings.Contains(all, "Nền tảng Sigma Streaming") ||
+		!strings.Contains(all, "Livestream, DAI, Media VOD") {
+		t.Errorf("catalogues: %s", all)
+	}
+	if names := d.command(t, "__complete", "event-type", "import", ""); !strings.HasPrefix(names,
+		"apiserver\tLive API server\nmultisite\tUltimate Multisite\nomicall\tOMICall\nsigma\tSigma streaming platform\ntwenty\t") {
+		t.Errorf("completion offers %s", names)
+	}
+	if said := d.command(t, "event-type", "import", "sigma"); said != "Event types of app demo: 8 added, 0 changed, 0 removed, 0 kept.\n" {
+		t.Errorf("import: %s", said)
+	}
+	for language, want := range map[string]string{"vi": "Event khi kênh bắt đầu live", "en": "A channel went live"} {
+		list := d.command(t, "event-type", "list", "--product", "Livestream", "--language", language)
+		if strings.Count(list, "\n") != 4 || !strings.Contains(list, want) {
+			t.Errorf("list in %s: %s", language, list)
+		}
+	}
+	if types := d.command(t, "__complete", "event-type", "get", ""); !strings.Contains(types, "livestream.channel.live\tChannel live\n") {
+		t.Errorf("completion offers %s", types)
+	}
+
+	// put changes what the flags name, and nothing else.
+	d.command(t, "event-type", "put", "livestream.channel.live", "--name", "vi=Lên sóng", "--sample", `{"id": "<1>"}`)
+	var got client.EventType
+	decode(t, d.command(t, "event-type", "get", "livestream.channel.live", "-o", "json"), &got)
+	if got.Name["vi"] != "Lên sóng" || got.Name["en"] != "Channel live" || got.Product != "Livestream" ||
+		!json.Valid(got.Sample) || !strings.Contains(string(got.Sample), "<1>") {
+		t.Errorf("after put: %+v %s", got, got.Sample)
+	}
+	shown := d.command(t, "event-type", "get", "livestream.channel.live")
+	if !strings.Contains(shown, "Name (vi):") || !strings.HasSuffix(shown, "Sample:\n  {\n    \"id\": \"<1>\"\n  }\n") {
+		t.Errorf("get: %s", shown)
+	}
+	d.command(t, "event-type", "put", "livestream.channel.live", "--name", "en=", "--sample", "")
+	if list := d.command(t, "event-type", "get", "livestream.channel.live"); strings.Contains(list, "(en): Channel live") || strings.Contains(list, "Sample") {
+		t.Errorf("after taking away: %s", list)
+	}
+	d.command(t, "event-type", "put", "shop/order:paid", "--product", "Shop")
+
+	// What list prints, replace takes.
+	file := filepath.Join(filepath.Dir(d.dir), "catalogue.json")
+	if err := os.WriteFile(file, []byte(d.command(t, "event-type", "list", "-o", "json")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.command(t, "app", "create", "other")
+	if said := d.command(t, "event-type", "replace", file, "--app", "other"); !strings.Contains(said, "9 added") {
+		t.Errorf("replace: %s", said)
+	}
+	d.command(t, "event-type", "delete", "shop/order:paid", "--app", "other")
+	if said := d.command(t, "event-type", "replace", file, "--app", "other"); !strings.Contains(said, "1 added, 0 changed, 0 removed, 8 kept") {
+		t.Errorf("replace again: %s", said)
+	}
+	d.command(t, "app", "create", "other", "--publish", "strict")
+	if list := d.command(t, "app", "list"); !strings.Contains(list, "strict") {
+		t.Errorf("apps: %s", list)
+	}
+}
