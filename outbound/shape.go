@@ -15,7 +15,13 @@ type sharedEvent struct {
 	event *sidehook.Event
 
 	mu     sync.Mutex
-	shaped map[string]storage.SavedRequest // by format, of those that do not look at the webhook
+	shaped []shapedAs // by format, of those that do not look at the webhook; there are few, mostly one
+}
+
+// shapedAs is an event in a format.
+type shapedAs struct {
+	format string
+	saved  storage.SavedRequest
 }
 
 // request is a delivery as it goes out. saved is what a retry repeats; headers are all of them.
@@ -90,17 +96,16 @@ func (s *sharedEvent) shape(r *route) (storage.SavedRequest, error) {
 	name := r.format.Name()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if saved, ok := s.shaped[name]; ok {
-		return saved, nil
+	for i := range s.shaped {
+		if s.shaped[i].format == name {
+			return s.shaped[i].saved, nil
+		}
 	}
 	saved, err := shapeEvent(r, s.event)
 	if err != nil {
 		return saved, err
 	}
-	if s.shaped == nil {
-		s.shaped = make(map[string]storage.SavedRequest, 1)
-	}
-	s.shaped[name] = saved
+	s.shaped = append(s.shaped, shapedAs{name, saved})
 	return saved, nil
 }
 
