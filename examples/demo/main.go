@@ -48,7 +48,12 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.stop()) }()
+	defer func() {
+		if ctx.Err() != nil {
+			err = nil // what Ctrl-C cut short; how the stop went is told below
+		}
+		err = errors.Join(err, d.stop())
+	}()
 	s := newScreen(out)
 	s.title("Sidehook: service → gRPC on localhost → disk → match → transformer → signature → POST → receiver")
 
