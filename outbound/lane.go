@@ -401,11 +401,7 @@ func (l *lane) unclaim(jobs []*job) {
 	for i, j := range jobs {
 		back[i] = storage.Unclaimed{ID: j.id, Webhook: l.key, DueAt: now}
 	}
-	ctx := context.WithoutCancel(l.e.work)
-	err := l.e.store.Unclaim(ctx, back)
-	if err == nil {
-		err = l.e.store.Flush(ctx)
-	}
+	err := l.e.store.Unclaim(context.WithoutCancel(l.e.work), back)
 	l.e.inMemory.Add(-int64(len(jobs)))
 	if err != nil {
 		l.e.log.Error("deliveries could not be put back; they come back at the next start", "webhook", l.key,

@@ -8,7 +8,12 @@
 //	}
 //
 //	func (upper) Transform(ctx context.Context, item *plugin.Item) (*plugin.Result, error) {
-//		return plugin.Rewrite(bytes.ToUpper(item.Event.Data)), nil
+//		var person struct{ Name string }
+//		if err := item.Decode(&person); err != nil {
+//			return plugin.Fail("not a person: " + err.Error()), nil
+//		}
+//		person.Name = strings.ToUpper(person.Name)
+//		return plugin.RewriteJSON(person)
 //	}
 //
 //	func main() { plugin.Serve(upper{}) }

@@ -179,7 +179,19 @@ func (s *Sidecar) adminWebhooks(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Sidecar) adminTransformers(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, 200, map[string]any{"data": s.plugins.Status()})
+	all := []any{}
+	for _, st := range s.plugins.Status() {
+		all = append(all, map[string]any{
+			"name": st.Name, "state": st.State, "since": optionalTime(st.Since), "pid": st.PID,
+			"reported_name": st.ReportedName, "version": st.Version, "description": st.Description,
+			"restarts": st.Restarts, "failures_in_a_row": st.Failures, "crash_looping": st.CrashLooping,
+			"next_start": optionalTime(st.NextStart), "last_error": st.LastError,
+			"last_error_at": optionalTime(st.LastErrorAt), "rss_bytes": st.RSS, "calls": st.Calls,
+			"transformed": st.Transformed, "dropped": st.Dropped, "failed": st.Failed, "unavailable": st.Unavailable,
+			"timeouts": st.Timeouts, "waiting": st.Waiting, "under_way": st.UnderWay,
+		})
+	}
+	writeJSON(w, 200, map[string]any{"data": all})
 }
 
 func (s *Sidecar) adminDeliveries(w http.ResponseWriter, r *http.Request) {

@@ -3,6 +3,7 @@ package app
 import (
 	"net/http"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/outbound"
+	"github.com/sidehook/sidehook/plugin/host"
 	"github.com/sidehook/sidehook/storage"
 )
 
@@ -73,6 +75,12 @@ var (
 		"Resources that were refused and not replaced since.", nil, nil)
 	descConnected = prometheus.NewDesc("sidehook_control_plane_connected_state",
 		"1 when the control plane is connected.", nil, nil)
+	descRefused = prometheus.NewDesc("sidehook_publish_refused_total",
+		"Batches of events that were refused since the start, by reason.", []string{"reason"}, nil)
+	descPlugin = prometheus.NewDesc("sidehook_transformer_running",
+		"1 while the transformer's process answers.", []string{"transformer"}, nil)
+	descRestarts = prometheus.NewDesc("sidehook_transformer_restarts_total",
+		"Starts of the transformer's process after the first.", []string{"transformer"}, nil)
 	descInfo = prometheus.NewDesc("sidehook_build_info", "Always 1.", []string{"version"}, nil)
 )
 
@@ -121,6 +129,21 @@ func (c *sidecarCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descStale, boolValue(st.Stale))
 		gauge(descConnected, boolValue(st.Connected))
 		gauge(descRejected, float64(len(st.Rejections)))
+	}
+	if c.s.ingest != nil {
+		r := &c.s.ingest.Metrics().Refused
+		for reason, n := range map[string]*atomic.Uint64{
+			"invalid": &r.Invalid, "unknown_app": &r.UnknownApp, "too_large": &r.TooLarge, "full": &r.Full,
+			"stopping": &r.Stopping, "canceled": &r.Canceled, "internal": &r.Internal,
+		} {
+			counter(descRefused, int64(n.Load()), reason)
+		}
+	}
+	if c.s.plugins != nil {
+		for _, st := range c.s.plugins.Status() {
+			gauge(descPlugin, boolValue(st.State == host.Running), st.Name)
+			counter(descRestarts, st.Restarts, st.Name)
+		}
 	}
 	gauge(descInfo, 1, Version())
 }

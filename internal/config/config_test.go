@@ -132,7 +132,7 @@ func TestSidecarProblems(t *testing.T) {
 			`f:3:14: config_file: DIR is a folder, not a file`,
 		}},
 		{"no credential", "kind: sidecar\ncontrol_plane: {address: 127.0.0.1:4470}\n", []string{
-			`f:2:1: control_plane: has no credential; add token_file (see sidehook token create) or a client certificate under tls`,
+			`f:2:1: control_plane: has no credential; add token_file; sidehook token create makes the token. A client certificate does not stand in for it`,
 		}},
 		{"empty token", "kind: sidecar\ncontrol_plane: {token: ''}\n", []string{
 			`f:2:1: control_plane: has an empty token; write it, or name the file that holds it in token_file`,

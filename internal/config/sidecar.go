@@ -50,8 +50,8 @@ type Sidecar struct {
 type ControlPlane struct {
 	// Address of the control plane's xDS listener. Default 127.0.0.1:4470.
 	Address string `yaml:"address"`
-	// TokenFile holds the sidecar's token, alone on its first line. Either TokenFile, Token or a client certificate
-	// is required.
+	// TokenFile holds the sidecar's token, alone on its first line. Either TokenFile or Token is required: it is the
+	// token that says which apps the sidecar gets, with a client certificate or without.
 	TokenFile string `yaml:"token_file"`
 	// Token itself; TokenFile keeps it out of this file.
 	Token Secret `yaml:"token"`
@@ -93,7 +93,7 @@ type Outbound struct {
 	PerWebhook int `yaml:"per_webhook"`
 	// AllowLoopback lets deliveries go to this host. Default false.
 	AllowLoopback bool `yaml:"allow_loopback"`
-	// AllowPrivate lets them go to private networks (RFC 1918, RFC 4193, CGNAT). Default false.
+	// AllowPrivate lets them go to private networks (RFC 1918, RFC 4193). Default false.
 	AllowPrivate bool `yaml:"allow_private"`
 	// AllowCIDRs are networks that deliveries may go to although they would be refused. Default none.
 	AllowCIDRs []string `yaml:"allow_cidrs"`
@@ -162,7 +162,7 @@ const (
 	defaultShutdownTimeout   = 15 * time.Second
 	defaultControlAddress    = "127.0.0.1:4470"
 	maxSidecarApps           = 1000
-	maxTransformers          = 100
+	maxTransformers          = 64
 	maxPayload               = 704 * KiB // with its attributes an event still fits a batch of storage.MaxBatchBytes
 	year                     = 365 * 24 * time.Hour
 	minShutdown, maxShutdown = time.Second, 10 * time.Minute
@@ -270,17 +270,16 @@ func (d *document) controlPlane(c *ControlPlane) {
 	if valid && strings.HasSuffix(c.Address, ":0") {
 		d.failAt("control_plane.address", "needs the port of the control plane's xDS listener, such as 4470")
 	}
-	mutual := c.TLS != nil && c.TLS.CertFile != ""
 	tokenGiven := d.given("control_plane.token") || d.given("control_plane.token_file")
 	switch {
 	case d.troubled("control_plane.token") || d.troubled("control_plane.token_file"):
 	case c.TokenFile != "" && !c.Token.IsZero():
 		d.failAt("control_plane.token", "cannot stand beside token_file; remove one of the two")
-	case c.TokenFile == "" && c.Token.IsZero() && !mutual && tokenGiven:
+	case c.TokenFile == "" && c.Token.IsZero() && tokenGiven:
 		d.failAt("control_plane", "has an empty token; write it, or name the file that holds it in token_file")
-	case c.TokenFile == "" && c.Token.IsZero() && !mutual:
-		d.failAt("control_plane", "has no credential; add token_file (see sidehook token create) or a client certificate under tls")
-	case !mutual && c.TLS == nil && valid && !isLoopback(c.Address):
+	case c.TokenFile == "" && c.Token.IsZero():
+		d.failAt("control_plane", "has no credential; add token_file; sidehook token create makes the token. A client certificate does not stand in for it")
+	case c.TLS == nil && valid && !isLoopback(c.Address):
 		d.warnAt("control_plane.address", "is another host and there is no tls: the token and the secrets travel in the clear")
 	}
 	if strings.ContainsAny(c.Token.Reveal(), "\r\n") {
@@ -394,6 +393,8 @@ func (d *document) transformer(t *Transformer, path string) {
 	for name, value := range t.Env {
 		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(value, 0) {
 			d.failAt(path+".env", "%.60q is not a variable that a process can have", name)
+		} else if strings.HasPrefix(name, "PLUGIN_") {
+			d.failAt(path+".env", "%.60s is one of those that the sidecar sets itself; choose a name without PLUGIN_", name)
 		}
 	}
 	if sum, err := hex.DecodeString(t.SHA256); t.SHA256 != "" && (err != nil || len(sum) != 32) {
