@@ -1,8 +1,10 @@
 package ingest
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/storage"
@@ -77,4 +79,14 @@ func under(i int, err error) error {
 		return &fieldError{prefix + "." + fe.field, fe.err}
 	}
 	return sidehook.Under(prefix, err)
+}
+
+// alone takes the place in the batch off the field of what the Acceptor says of a batch of one that the publisher did not
+// send as a list.
+func alone(err error) error {
+	var fe *sidehook.FieldError
+	if !errors.As(err, &fe) {
+		return err
+	}
+	return &sidehook.FieldError{Field: strings.TrimPrefix(fe.Field, "events[0]."), Reason: fe.Reason}
 }

@@ -109,6 +109,9 @@ func (s *Server) publish(ctx context.Context, events []*sidehook.Event, single b
 	defer s.inFlight.Release(size)
 	bytes, count := dataBytes(events), len(events)
 	receipt, err := s.opts.Acceptor.Accept(ctx, events)
+	if err != nil && single {
+		err = alone(err)
+	}
 	if err != nil {
 		return nil, s.refuse(err)
 	}

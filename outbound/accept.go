@@ -65,9 +65,9 @@ func (e *Engine) Serves(app string) bool {
 
 // Accept matches events, which must be valid, normalized and not changed any more, and submits them with their
 // deliveries to the store, in the order of the calls. It returns without waiting for the commit. Errors:
-// sidehook.ErrStopping, sidehook.ErrUnknownApp, a *sidehook.FullError, or ctx's cause; then nothing was stored, unless
-// the events made more than one batch (storage.MaxBatchBytes, MaxBatchDeliveries) and an earlier one was taken:
-// publishing again is safe.
+// sidehook.ErrStopping, sidehook.ErrUnknownApp, a *sidehook.FieldError for a type that an app which publishes strictly
+// does not know, a *sidehook.FullError, or ctx's cause; then nothing was stored, unless the events made more than one
+// batch (storage.MaxBatchBytes, MaxBatchDeliveries) and an earlier one was taken: publishing again is safe.
 func (e *Engine) Accept(ctx context.Context, events []*sidehook.Event) (*Receipt, error) {
 	if e.closed.Load() {
 		return nil, sidehook.ErrStopping
@@ -87,6 +87,12 @@ var matchBufs = sync.Pool{New: func() any { return new([]int) }}
 func (e *Engine) submit(ctx context.Context, events []*sidehook.Event, released bool) (*Receipt, error) {
 	r := &Receipt{results: make([]Accepting, len(events))}
 	cfg := e.config.Load()
+	if cfg != nil && !released { // what is held was acknowledged, so it is delivered whatever the catalogue says
+		if err := cfg.admit(events); err != nil {
+			e.counters.unknownRefused.Add(int64(len(events)))
+			return nil, err
+		}
+	}
 	buf := matchBufs.Get().(*[]int)
 	defer matchBufs.Put(buf)
 
@@ -101,6 +107,9 @@ func (e *Engine) submit(ctx context.Context, events []*sidehook.Event, released 
 			if app == nil {
 				r.results[i] = Accepting{Disposition: Unmatched}
 				break
+			}
+			if !app.known.has(ev.Type) {
+				e.counters.unknownTaken.Add(1)
 			}
 			*buf = app.index.Match(ev.Type, (*buf)[:0])
 			if len(*buf) == 0 {

@@ -23,6 +23,7 @@ type config struct {
 type appConfig struct {
 	index *match.Index
 	lanes []*lane // in the order of the index
+	known known
 }
 
 // route is a webhook compiled for delivering. It is immutable; a lane swaps it when configuration changes.
@@ -52,7 +53,7 @@ func (e *Engine) Apply(snapshot *xds.Snapshot) error {
 	}
 	next := &config{snapshot: snapshot, apps: make(map[string]*appConfig)}
 	for _, id := range snapshot.Apps() {
-		app := &appConfig{index: match.Compile(patterns[id])}
+		app := &appConfig{index: match.Compile(patterns[id]), known: knownOf(snapshot.App(id))}
 		for _, w := range snapshot.App(id).Webhooks {
 			if w.Status == sidehook.WebhookEnabled {
 				app.lanes = append(app.lanes, e.lane(w.Key()))

@@ -12,6 +12,7 @@ import (
 // counters count since the start.
 type counters struct {
 	accepted, duplicates, unmatched, held atomic.Int64
+	unknownTaken, unknownRefused          atomic.Int64
 	delivered, dead, dropped              atomic.Int64
 	attempts, failed                      atomic.Int64
 }
@@ -32,10 +33,12 @@ func (c *counters) count(a *sidehook.Attempt) {
 	}
 }
 
-// Counts are numbers since the start. Events: Accepted, Duplicates, Unmatched, Held. Deliveries that ended: Delivered,
-// Dead, Dropped. Attempts, of which Failed. InMemory and InFlight are of this moment.
+// Counts are numbers since the start. Events: Accepted, Duplicates, Unmatched, Held; of unknown type, UnknownTaken are
+// among those and UnknownRefused, all events of batches that were refused for it, are not. Deliveries that ended:
+// Delivered, Dead, Dropped. Attempts, of which Failed. InMemory and InFlight are of this moment.
 type Counts struct {
 	Accepted, Duplicates, Unmatched, Held int64
+	UnknownTaken, UnknownRefused          int64
 	Delivered, Dead, Dropped              int64
 	Attempts, Failed                      int64
 	InMemory                              int64
@@ -46,6 +49,7 @@ func (e *Engine) Counts() Counts {
 	c := &e.counters
 	return Counts{
 		Accepted: c.accepted.Load(), Duplicates: c.duplicates.Load(), Unmatched: c.unmatched.Load(), Held: c.held.Load(),
+		UnknownTaken: c.unknownTaken.Load(), UnknownRefused: c.unknownRefused.Load(),
 		Delivered: c.delivered.Load(), Dead: c.dead.Load(), Dropped: c.dropped.Load(),
 		Attempts: c.attempts.Load(), Failed: c.failed.Load(), InMemory: e.inMemory.Load(),
 	}

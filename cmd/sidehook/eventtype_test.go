@@ -3,9 +3,11 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sidehook/sidehook/internal/client"
 )
@@ -71,5 +73,25 @@ func TestEventTypes(t *testing.T) {
 	d.command(t, "app", "create", "other", "--publish", "strict")
 	if list := d.command(t, "app", "list"); !strings.Contains(list, "strict") {
 		t.Errorf("apps: %s", list)
+	}
+}
+
+// TestStrictPublish: once an app is strict, its sidecar refuses what the catalogue does not have.
+func TestStrictPublish(t *testing.T) {
+	d := startDev(t)
+	d.command(t, "event-type", "import", "apiserver")
+	d.command(t, "app", "create", "demo", "--publish", "strict")
+	said := ""
+	for deadline := time.Now().Add(20 * time.Second); said == "" && time.Now().Before(deadline); {
+		cmd := exec.CommandContext(t.Context(), "sidehook", "publish", "--type", "chanel_live", "--address", d.grpc)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			said = string(out)
+		}
+	}
+	if !strings.Contains(said, `type: "chanel_live" is not among the event types of app demo, which takes no others`) {
+		t.Errorf("the refusal says %q", said)
+	}
+	if out := d.command(t, "publish", "--type", "channel_live"); !strings.Contains(out, "unmatched") {
+		t.Errorf("a known type was %s", out)
 	}
 }

@@ -51,6 +51,9 @@ type sidecarCollector struct{ s *Sidecar }
 var (
 	descEvents = prometheus.NewDesc("sidehook_events_total",
 		"Events taken since the start, by what became of them.", []string{"disposition"}, nil)
+	descUnknown = prometheus.NewDesc("sidehook_events_unknown_type_total",
+		"Events since the start whose type is not in their app's catalogue: taken, or refused with their batch.",
+		[]string{"publish"}, nil)
 	descDeliveries = prometheus.NewDesc("sidehook_deliveries_total",
 		"Deliveries that ended since the start, by state.", []string{"state"}, nil)
 	descAttempts = prometheus.NewDesc("sidehook_attempts_total",
@@ -107,6 +110,8 @@ func (c *sidecarCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(descEvents, counts.Duplicates, "duplicate")
 	counter(descEvents, counts.Unmatched, "unmatched")
 	counter(descEvents, counts.Held, "held")
+	counter(descUnknown, counts.UnknownTaken, "taken")
+	counter(descUnknown, counts.UnknownRefused, "refused")
 	counter(descDeliveries, counts.Delivered, "delivered")
 	counter(descDeliveries, counts.Dead, "dead")
 	counter(descDeliveries, counts.Dropped, "dropped")

@@ -1,0 +1,101 @@
+package outbound_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/xds"
+)
+
+// catalogued is a configuration with one webhook that wants everything, and a catalogue.
+func (k *kit) catalogued(publish sidehook.PublishMode, types ...string) *xds.Snapshot {
+	k.t.Helper()
+	key, err := sidehook.KeyFromBytes([]byte("0123456789abcdef0123456789abcdef"))
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	rs := []*xds.Resource{
+		xds.OfAppPolicy(&xds.AppPolicy{App: "demo", Publish: publish}), xds.OfWebhook(webhook("all")),
+		xds.OfSecret(&sidehook.Secret{App: "demo", Webhook: "all", ID: "s1", Key: key}),
+	}
+	for _, typ := range types {
+		rs = append(rs, xds.OfEventType(&sidehook.EventType{App: "demo", Type: typ}))
+	}
+	return xds.NewSnapshot(rs)
+}
+
+// unknown is how many events of unknown type were taken and refused.
+func (k *kit) unknown() [2]int64 {
+	c := k.engine.Counts()
+	return [2]int64{c.UnknownTaken, c.UnknownRefused}
+}
+
+func TestLenientAppCountsUnknownTypes(t *testing.T) {
+	for _, publish := range []sidehook.PublishMode{"", sidehook.PublishLenient} {
+		bubble(t, func(k *kit) {
+			k.applySnapshot(k.catalogued(publish, "person.created"))
+			k.publish(event("e1", "person.created"), event("e2", "person.crated"))
+			synctest.Wait()
+			k.want("requests", len(k.recv.all()), 2)
+			k.want("unknown", k.unknown(), [2]int64{1, 0})
+		})
+	}
+}
+
+func TestStrictAppRefusesUnknownTypes(t *testing.T) {
+	bubble(t, func(k *kit) {
+		k.applySnapshot(k.catalogued(sidehook.PublishStrict, "person.created", "person.deleted"))
+		batch := []*sidehook.Event{
+			event("e1", "person.created"), event("e2", "person.deleted"), event("e3", "person.crated"), event("e4", "x"),
+		}
+		_, err := k.engine.Accept(t.Context(), batch)
+		var field *sidehook.FieldError
+		if !errors.As(err, &field) || field.Field != "events[2].type" || !strings.Contains(field.Reason, `"person.crated"`) {
+			t.Fatalf("got %v", err)
+		}
+		synctest.Wait()
+		k.want("requests after the refusal", len(k.recv.all()), 0)
+		k.want("unknown", k.unknown(), [2]int64{0, 4})
+		k.want("in memory", k.engine.Counts().InMemory, 0)
+
+		k.publish(batch[0], batch[1]) // nothing of the refused batch counts as published before
+		synctest.Wait()
+		k.want("requests", len(k.recv.all()), 2)
+
+		// The catalogue grows, and the next publish is taken.
+		k.applySnapshot(k.catalogued(sidehook.PublishStrict, "person.created", "person.crated"))
+		k.publish(batch[2])
+		if _, err := k.engine.Accept(t.Context(), []*sidehook.Event{event("e5", "person.deleted")}); err == nil {
+			t.Error("a type that left the catalogue was taken")
+		}
+		k.applySnapshot(k.catalogued(sidehook.PublishLenient, "person.created"))
+		k.publish(batch[3])
+		synctest.Wait()
+		k.want("requests at the end", len(k.recv.all()), 4)
+	})
+}
+
+// TestStrictWithoutCatalogue: no catalogue is not an empty one.
+func TestStrictWithoutCatalogue(t *testing.T) {
+	bubble(t, func(k *kit) {
+		k.applySnapshot(k.catalogued(sidehook.PublishStrict))
+		k.publish(event("e1", "person.created"))
+		synctest.Wait()
+		k.want("requests", len(k.recv.all()), 1)
+		k.want("unknown", k.unknown(), [2]int64{0, 0})
+	})
+}
+
+// TestHeldEventsOfUnknownType: an event that was acknowledged before there was configuration is delivered.
+func TestHeldEventsOfUnknownType(t *testing.T) {
+	bubble(t, func(k *kit) {
+		k.publish(event("e1", "person.crated"))
+		k.applySnapshot(k.catalogued(sidehook.PublishStrict, "person.created"))
+		synctest.Wait()
+		k.want("requests", len(k.recv.all()), 1)
+		k.want("unknown", k.unknown(), [2]int64{1, 0})
+	})
+}
