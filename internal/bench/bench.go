@@ -158,7 +158,7 @@ func (b *bench) measure(ctx context.Context, s *sidecar, p *publisher, f *figure
 		if err := os.MkdirAll(b.set.profile, 0o700); err != nil {
 			return err
 		}
-		stop, err := s.record(filepath.Join(b.set.profile, b.name+".perf"))
+		stop, err := s.record(filepath.Join(b.set.profile, fmt.Sprintf("%s-%d.perf", b.name, s.pid())))
 		if err != nil {
 			return err
 		}
