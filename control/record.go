@@ -113,6 +113,7 @@ type webhookRecord struct {
 	Events         []string        `json:"events"`
 	AutomaticRetry bool            `json:"automatic_retry"`
 	Format         string          `json:"format"`
+	Signing        *signingRecord  `json:"signing,omitempty"` // absent: as the format says
 	Transformer    string          `json:"transformer,omitempty"`
 	Status         string          `json:"status"`
 	DisabledReason string          `json:"disabled_reason,omitempty"`
@@ -131,6 +132,10 @@ func recordOfWebhook(w *sidehook.Webhook) *webhookRecord {
 	for _, h := range w.Headers {
 		r.Headers = append(r.Headers, headerRecord(h))
 	}
+	if w.Signing != (sidehook.Signing{}) {
+		signing := signingRecord(w.Signing)
+		r.Signing = &signing
+	}
 	return r
 }
 
@@ -144,18 +149,32 @@ func (r *webhookRecord) webhook(k sidehook.WebhookKey) *sidehook.Webhook {
 	for _, h := range r.Headers {
 		w.Headers = append(w.Headers, sidehook.Header(h))
 	}
+	if r.Signing != nil {
+		w.Signing = sidehook.Signing(*r.Signing)
+	}
 	return w
+}
+
+type signingRecord struct {
+	Scheme          string `json:"scheme,omitempty"`
+	Algorithm       string `json:"algorithm,omitempty"`
+	Encoding        string `json:"encoding,omitempty"`
+	Header          string `json:"header,omitempty"`
+	Prefix          string `json:"prefix,omitempty"`
+	Template        string `json:"template,omitempty"`
+	TimestampHeader string `json:"timestamp_header,omitempty"`
 }
 
 type secretRecord struct {
 	Key       []byte     `json:"key"`
+	Kind      string     `json:"kind,omitempty"` // empty: symmetric
 	CreatedAt time.Time  `json:"created_at"`
 	NotAfter  *time.Time `json:"not_after,omitempty"`
 }
 
 // secret has no NotBefore: a new secret signs at once, also on a sidecar whose clock is behind.
 func (r *secretRecord) secret(app, webhook, id string) (*sidehook.Secret, error) {
-	key, err := sidehook.KeyFromBytes(r.Key)
+	key, err := r.key()
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +183,18 @@ func (r *secretRecord) secret(app, webhook, id string) (*sidehook.Secret, error)
 		s.NotAfter = *r.NotAfter
 	}
 	return s, s.Validate()
+}
+
+func (r *secretRecord) key() (sidehook.Key, error) {
+	return sidehook.KeyOf(sidehook.KeyKind(r.Kind), r.Key)
+}
+
+func recordOfKey(k sidehook.Key, at time.Time) *secretRecord {
+	r := &secretRecord{Key: k.Bytes(), CreatedAt: at}
+	if k.Kind() != sidehook.KeySymmetric {
+		r.Kind = string(k.Kind())
+	}
+	return r
 }
 
 // live reports whether the secret still signs at t.

@@ -23,6 +23,23 @@ type retryPolicyView struct {
 	Schedule []string `json:"schedule,omitempty" doc:"Waits before the second, third, … attempt: at most 20, each 1s to 168h. Empty: the default schedule" example:"[\"5s\",\"5m0s\"]"`
 }
 
+// signingView is how requests are signed. All but the scheme is for hmac.
+type signingView struct {
+	Scheme          string `json:"scheme,omitempty" doc:"standard, standard-ed25519, twenty or hmac. Default: as the format says, twenty for the format of that name and standard for the others"`
+	Algorithm       string `json:"algorithm,omitempty" doc:"For hmac: sha256 (default) or sha512"`
+	Encoding        string `json:"encoding,omitempty" doc:"For hmac: hex (default) or base64"`
+	Header          string `json:"header,omitempty" doc:"For hmac, required: name of the header that carries the signature" example:"X-Signature"`
+	Prefix          string `json:"prefix,omitempty" doc:"For hmac: what stands before the signature; at most 64 bytes, {timestamp}, {timestamp_ms} and {id} are replaced" example:"sha256="`
+	Template        string `json:"template,omitempty" doc:"For hmac: the text that is signed, with {body} once and {id}, {timestamp} (seconds) or {timestamp_ms}; {{ and }} are single braces; at most 256 bytes. Default {body}" example:"{timestamp}.{body}"`
+	TimestampHeader string `json:"timestamp_header,omitempty" doc:"For hmac: name of a header that carries the timestamp, in milliseconds when the template or prefix has {timestamp_ms}. Default none" example:"X-Timestamp"`
+}
+
+func viewOfSigning(w *sidehook.Webhook) signingView {
+	v := signingView(w.Signing)
+	v.Scheme = w.Scheme()
+	return v
+}
+
 // webhookView is a webhook as answers show it.
 type webhookView struct {
 	ID             string           `json:"id"`
@@ -33,6 +50,7 @@ type webhookView struct {
 	Events         []string         `json:"events" nullable:"false"`
 	AutomaticRetry bool             `json:"automatic_retry"`
 	Format         string           `json:"format"`
+	Signing        signingView      `json:"signing"`
 	Transformer    string           `json:"transformer,omitempty"`
 	Timeout        string           `json:"timeout"`
 	RetryPolicy    *retryPolicyView `json:"retry_policy,omitempty" doc:"Absent: the default schedule"`
@@ -41,14 +59,16 @@ type webhookView struct {
 	CreatedAt      time.Time        `json:"created_at"`
 	UpdatedAt      time.Time        `json:"updated_at"`
 	// Secret is set in the answer to create only.
-	Secret string `json:"secret,omitempty" doc:"Key that signs deliveries (whsec_…), in the answer to create only"`
+	Secret string `json:"secret,omitempty" doc:"Key that signs deliveries (whsec_…), in the answer to create only; not for standard-ed25519"`
+	// PublicKey is set in the answer to create only.
+	PublicKey string `json:"public_key,omitempty" doc:"What the receiver checks Ed25519 signatures with (whpk_…), in the answer to create only; later, list the secrets"`
 }
 
 func viewOfWebhook(w *sidehook.Webhook) webhookView {
 	v := webhookView{
 		ID: w.ID, App: w.App, Name: w.Name, URL: w.URL, Headers: []headerView{}, Events: w.Events,
-		AutomaticRetry: w.AutomaticRetry, Format: w.Format, Transformer: w.Transformer, Timeout: w.Timeout.String(),
-		Status: string(w.Status), DisabledReason: w.DisabledReason, CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt,
+		AutomaticRetry: w.AutomaticRetry, Format: w.Format, Signing: viewOfSigning(w), Transformer: w.Transformer,
+		Timeout: w.Timeout.String(), Status: string(w.Status), DisabledReason: w.DisabledReason, CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt,
 	}
 	for _, x := range w.Headers {
 		v.Headers = append(v.Headers, headerView(x))
@@ -100,10 +120,13 @@ type webhookFields struct {
 	Headers        optional[[]headerView]    `json:"headers,omitempty" doc:"Added to every request; at most 10"`
 	Events         optional[[]string]        `json:"events,omitempty" doc:"Patterns of event types, 1 to 100: exact, * or all, person.*, *.created, *.*"`
 	AutomaticRetry optional[bool]            `json:"automatic_retry,omitempty" doc:"Whether failed attempts are tried again. Default true"`
-	Format         optional[string]          `json:"format,omitempty" doc:"standard (default) or cloudevents"`
+	Format         optional[string]          `json:"format,omitempty" doc:"Shape of the requests: standard (default), cloudevents, cloudevents-binary, sigma, multisite, apiserver, twenty or omicall"`
+	Signing        optional[signingView]     `json:"signing,omitempty" doc:"How requests are signed, replaced as a whole. Default: as the format says"`
 	Transformer    optional[string]          `json:"transformer,omitempty" doc:"Transformer to run before the format; it must be installed on the sidecars. Default none"`
 	Timeout        optional[string]          `json:"timeout,omitempty" doc:"Longest one attempt may take, as in 15s (default); 100ms to 1m" example:"15s"`
 	RetryPolicy    optional[retryPolicyView] `json:"retry_policy,omitempty" doc:"When to try again. Default: 5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h"`
+	// Secret is for new webhooks alone.
+	Secret *string `json:"secret,omitempty" doc:"The key that the receiver has already: whsec_… for every scheme, whsk_… for the standard ones, or plain text of 8 to 256 bytes for twenty and hmac, where the text as it stands is the key. Default: a new one"`
 }
 
 func (f *webhookFields) patch() (WebhookPatch, error) {
@@ -117,6 +140,10 @@ func (f *webhookFields) patch() (WebhookPatch, error) {
 			headers = append(headers, sidehook.Header(x))
 		}
 		p.Headers = &headers
+	}
+	if sent := f.Signing.patch(signingView{}); sent != nil {
+		signing := sidehook.Signing(*sent)
+		p.Signing = &signing
 	}
 	if err := f.patchTimes(&p); err != nil {
 		return WebhookPatch{}, err
@@ -167,6 +194,12 @@ type webhookPath struct {
 }
 
 func (p *webhookPath) key() sidehook.WebhookKey { return sidehook.WebhookKey{App: p.App, ID: p.ID} }
+
+// TransformSchema implements huma.SchemaTransformer: a secret is changed by rotating it.
+func (webhookFields) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	delete(s.Properties, "secret")
+	return s
+}
 
 // newWebhookFields are the fields of a new webhook, of which some are required.
 type newWebhookFields webhookFields
@@ -272,14 +305,18 @@ func (h *rest) createWebhook(ctx context.Context, in *createWebhookInput) (*body
 	if err != nil {
 		return nil, err
 	}
+	given, err := importKey(in.Body.Secret)
+	if err != nil {
+		return nil, err
+	}
 	spec := sidehook.Webhook{App: in.App, AutomaticRetry: true}
 	patch.apply(&spec)
-	w, key, err := h.svc.CreateWebhook(ctx, spec)
+	w, key, err := h.svc.CreateWebhookWithKey(ctx, spec, given)
 	if err != nil {
 		return nil, err
 	}
 	out := &body[webhookView]{viewOfWebhook(w)}
-	out.Body.Secret = key.Reveal()
+	out.Body.Secret, out.Body.PublicKey = key.Shared(), key.PublicKey()
 	return out, nil
 }
 

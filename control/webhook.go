@@ -14,9 +14,16 @@ import (
 // MaxReason bounds a reason for disabling a webhook, in bytes.
 const MaxReason = 500
 
-// CreateWebhook makes a webhook of spec, whose ID, Status and times are ignored, with a first secret. The key is shown
-// this once. With an app that has as many webhooks as it may, or a name that is taken, it returns a *ConflictError.
+// CreateWebhook makes a webhook of spec, whose ID, Status and times are ignored, with a first secret of the kind that
+// its signing scheme has. The key is shown this once. With an app that has as many webhooks as it may, or a name that is
+// taken, it returns a *ConflictError.
 func (s *Service) CreateWebhook(ctx context.Context, spec sidehook.Webhook) (*sidehook.Webhook, sidehook.Key, error) {
+	return s.CreateWebhookWithKey(ctx, spec, sidehook.Key{})
+}
+
+// CreateWebhookWithKey is CreateWebhook with the key that the receiver has already. The zero key is for a new one. A key
+// that the signing scheme does not take gives a *sidehook.FieldError of the field secret.
+func (s *Service) CreateWebhookWithKey(ctx context.Context, spec sidehook.Webhook, key sidehook.Key) (*sidehook.Webhook, sidehook.Key, error) {
 	w := spec
 	w.ID, w.Status, w.DisabledReason = newID(webhookIDPrefix), "", ""
 	w.Name = strings.TrimSpace(w.Name)
@@ -24,8 +31,11 @@ func (s *Service) CreateWebhook(ctx context.Context, spec sidehook.Webhook) (*si
 	if err := w.Validate(); err != nil {
 		return nil, sidehook.Key{}, err
 	}
-	key := sidehook.NewKey()
-	err := s.change(ctx, func(t *txn) error {
+	key, err := keyFor(&w, key)
+	if err != nil {
+		return nil, sidehook.Key{}, err
+	}
+	err = s.change(ctx, func(t *txn) error {
 		if err := allowURL(t, &w); err != nil {
 			return err
 		}
@@ -38,7 +48,7 @@ func (s *Service) CreateWebhook(ctx context.Context, spec sidehook.Webhook) (*si
 		w.CreatedAt = s.now()
 		w.UpdatedAt = w.CreatedAt
 		// The secret goes before its webhook, so that whoever sees the webhook finds it.
-		t.put(secretKey(w.App, w.ID, newID(secretIDPrefix)), &secretRecord{Key: key.Bytes(), CreatedAt: w.CreatedAt})
+		t.put(secretKey(w.App, w.ID, newID(secretIDPrefix)), recordOfKey(key, w.CreatedAt))
 		t.put(webhookKey(w.Key()), recordOfWebhook(&w))
 		return nil
 	})
@@ -140,7 +150,9 @@ type WebhookPatch struct {
 	Events         *[]string
 	AutomaticRetry *bool
 	Format         *string // empty: the default
-	Transformer    *string // empty: none
+	// Signing, as a whole; the zero value: as the format says.
+	Signing     *sidehook.Signing
+	Transformer *string // empty: none
 	// Timeout: 0 for the default.
 	Timeout *time.Duration
 	// RetrySchedule: empty for the default.
@@ -160,6 +172,7 @@ func (p *WebhookPatch) apply(w *sidehook.Webhook) {
 	set(&w.Events, p.Events)
 	set(&w.AutomaticRetry, p.AutomaticRetry)
 	set(&w.Format, p.Format)
+	set(&w.Signing, p.Signing)
 	set(&w.Transformer, p.Transformer)
 	set(&w.Timeout, p.Timeout)
 	set(&w.RetrySchedule, p.RetrySchedule)
@@ -168,10 +181,11 @@ func (p *WebhookPatch) apply(w *sidehook.Webhook) {
 	}
 }
 
-// UpdateWebhook changes a webhook and its UpdatedAt.
+// UpdateWebhook changes a webhook and its UpdatedAt. A change to a signing scheme under which the webhook's newest secret
+// cannot sign is refused.
 func (s *Service) UpdateWebhook(ctx context.Context, k sidehook.WebhookKey, patch WebhookPatch) (*sidehook.Webhook, error) {
 	return s.updateWebhook(ctx, k, "webhook updated", func(t *txn, w *sidehook.Webhook) (bool, error) {
-		before := w.Name
+		before, scheme := w.Name, w.Scheme()
 		patch.apply(w)
 		w.Name = strings.TrimSpace(w.Name)
 		w.Normalize()
@@ -180,6 +194,11 @@ func (s *Service) UpdateWebhook(ctx context.Context, k sidehook.WebhookKey, patc
 		}
 		if err := allowURL(t, w); err != nil {
 			return false, err
+		}
+		if w.Scheme() != scheme {
+			if err := allowScheme(t, w); err != nil {
+				return false, err
+			}
 		}
 		return true, rename(t, w, before)
 	})
