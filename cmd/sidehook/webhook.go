@@ -60,6 +60,7 @@ type webhookFlags struct {
 	events, headers                               []string
 	automaticRetry                                bool
 	timeout                                       time.Duration
+	signing                                       signingFlags
 }
 
 func (f *webhookFlags) register(cmd *cobra.Command) {
@@ -71,11 +72,12 @@ func (f *webhookFlags) register(cmd *cobra.Command) {
 	flags.BoolVar(&f.automaticRetry, "automatic-retry", true, "try again when a delivery fails")
 	flags.StringVar(&f.retrySchedule, "retry-schedule", "",
 		`waits before the 2nd, 3rd, … attempt, such as 5s,5m,30m; "default" for the default schedule`)
-	flags.StringVar(&f.format, "format", "", "shape of the requests: standard or cloudevents (default standard)")
+	flags.StringVar(&f.format, "format", "", "shape of the requests: "+strings.Join(sidehook.Formats(), ", ")+" (default standard)")
+	f.signing.register(cmd)
 	flags.StringVar(&f.transformer, "transformer", "", "transformer of the sidecars to run first")
 	flags.DurationVar(&f.timeout, "timeout", 0, "longest one attempt may take (default 15s)")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(
-		[]cobra.Completion{sidehook.FormatStandard, sidehook.FormatCloudEvents}, cobra.ShellCompDirectiveNoFileComp))
+		sidehook.Formats(), cobra.ShellCompDirectiveNoFileComp))
 }
 
 // fields gives what the flags set; what they leave alone stays nil.
@@ -117,7 +119,9 @@ func (f *webhookFlags) fields(cmd *cobra.Command) (client.WebhookFields, error) 
 		}
 		out.RetryPolicy = &policy
 	}
-	return out, nil
+	signing, err := f.signing.read(cmd)
+	out.Signing = signing
+	return out, err
 }
 
 // parseHeaders reads NAME=VALUE pairs; a single empty one means no headers.
@@ -153,13 +157,15 @@ func parseSchedule(cmd *cobra.Command, list string) (*client.RetryPolicy, error)
 
 func (w *webhooks) createCommand() *cobra.Command {
 	var f webhookFlags
+	var secretFile string
 	cmd := &cobra.Command{
 		Use:   "create --name NAME --url URL --event TYPE…",
 		Short: "Create a webhook and print its secret, once",
 		Long: `Create a webhook. It gets events at once. The secret that is printed is what the receiver checks signatures
-with; it is not shown again.`,
+with; it is not shown again. A receiver that has a secret already keeps it with --secret-file.`,
 		Example: `  sidehook webhook create --name CRM --url https://crm.example.com/in --event 'person.*' --event payment.received
-  sidehook webhook create --name Ads --url https://ads.example.com/in --event '*' --header X-Api-Key=abc --transformer redact`,
+  sidehook webhook create --name Ads --url https://ads.example.com/in --event '*' --header X-Api-Key=abc --transformer redact
+  sidehook webhook create --name Sales --url https://sales.example.com/in --event '*.created' --format twenty --secret-file sales.secret`,
 		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			for flag, given := range map[string]bool{
@@ -173,6 +179,13 @@ with; it is not shown again.`,
 			if err != nil {
 				return err
 			}
+			secret, err := readSecret(cmd, secretFile, w.cli.stdin)
+			if err != nil {
+				return err
+			}
+			if secret != "" {
+				fields.Secret = &secret
+			}
 			c, app, err := w.begin(cmd)
 			if err != nil {
 				return err
@@ -184,12 +197,18 @@ with; it is not shown again.`,
 			}
 			return w.print(w.cli.stdout, created, func(out io.Writer) {
 				fmt.Fprintf(out, "Created webhook %s in app %s.\n", printable(created.ID), printable(app))
+				if created.PublicKey != "" {
+					fmt.Fprintf(out, "Public key: %s\n", printable(created.PublicKey))
+					fmt.Fprintln(out, "The receiver checks signatures with it. It is no secret; sidehook webhook secrets shows it again.")
+					return
+				}
 				fmt.Fprintf(out, "Secret: %s\n", printable(created.Secret))
 				fmt.Fprintln(out, "The receiver checks signatures with it. It is not shown again.")
 			})
 		},
 	}
 	f.register(cmd)
+	registerSecretFile(cmd, &secretFile)
 	return cmd
 }
 
@@ -267,7 +286,7 @@ func printWebhook(out io.Writer, w *client.Webhook) {
 	}
 	pairs = append(pairs,
 		"Automatic retry", yesNo(w.AutomaticRetry), "Retry schedule", schedule, "Timeout", w.Timeout,
-		"Format", w.Format, "Transformer", w.Transformer,
+		"Format", w.Format, "Signing", describeSigning(w.Signing), "Transformer", w.Transformer,
 		"Created", timeCell(w.CreatedAt), "Updated", timeCell(w.UpdatedAt))
 	printPairs(out, pairs...)
 }
@@ -278,7 +297,7 @@ func (w *webhooks) updateCommand() *cobra.Command {
 		Use:   "update ID [flags]",
 		Short: "Change a webhook",
 		Long: `Change the fields of a webhook that the flags name; the others stay. --event and --header replace the whole
-list; --header "" removes all headers, --transformer "" the transformer.`,
+list, the --signing flags all of signing; --header "" removes all headers, --transformer "" the transformer.`,
 		Example: `  sidehook webhook update wh_… --url https://crm.example.com/v2/in
   sidehook webhook update wh_… --event person.created --event person.deleted --automatic-retry=false`,
 		Args:              takes("the webhook's ID"),
@@ -353,11 +372,13 @@ func (w *webhooks) disableCommand() *cobra.Command {
 
 func (w *webhooks) rotateCommand() *cobra.Command {
 	var overlap time.Duration
+	var secretFile string
 	cmd := &cobra.Command{
 		Use:   "rotate ID",
 		Short: "Give a webhook a new secret and print it, once",
-		Long: `Give a webhook a new secret. Both the new and the old one sign until the overlap ends, so the receiver can
-change over in its own time.`,
+		Long: `Give a webhook a new secret. Until the overlap ends the receiver can change over in its own time: under the
+signing schemes standard and standard-ed25519 both the new and the old one sign; under twenty and hmac, which have room
+for one signature, the old one signs, and then the new one.`,
 		Example:           `  sidehook webhook rotate wh_… --overlap 48h`,
 		Args:              takes("the webhook's ID"),
 		ValidArgsFunction: w.completeWebhooks,
@@ -368,22 +389,32 @@ change over in its own time.`,
 					return usagef(cmd, "--overlap must not be negative")
 				}
 			}
+			secret, err := readSecret(cmd, secretFile, w.cli.stdin)
+			if err != nil {
+				return err
+			}
 			c, app, err := w.begin(cmd)
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			s, err := c.RotateSecret(cmd.Context(), app, args[0], wanted)
+			s, err := c.RotateSecretTo(cmd.Context(), app, args[0], wanted, secret)
 			if err != nil {
 				return fmt.Errorf("cannot rotate the secret of webhook %s: %w", args[0], err)
 			}
 			return w.print(w.cli.stdout, s, func(out io.Writer) {
+				if s.PublicKey != "" {
+					fmt.Fprintf(out, "Public key: %s\n", printable(s.PublicKey))
+					fmt.Fprintln(out, "Its signatures come beside those of the old secret until the overlap ends.")
+					return
+				}
 				fmt.Fprintf(out, "Secret: %s\n", printable(s.Secret))
-				fmt.Fprintln(out, "It signs from now on, beside the old one until the overlap ends. It is not shown again.")
+				fmt.Fprintln(out, "It takes over from the old one while the overlap lasts. It is not shown again.")
 			})
 		},
 	}
-	cmd.Flags().DurationVar(&overlap, "overlap", 0, "how long the old secret goes on signing, up to 168h (default 24h)")
+	cmd.Flags().DurationVar(&overlap, "overlap", 0, "how long the old secret stays valid, up to 168h (default 24h)")
+	registerSecretFile(cmd, &secretFile)
 	return cmd
 }
 
@@ -406,9 +437,9 @@ func (w *webhooks) secretsCommand() *cobra.Command {
 			return w.print(w.cli.stdout, secrets, func(out io.Writer) {
 				rows := make([][]string, len(secrets))
 				for i, s := range secrets {
-					rows[i] = []string{s.ID, yesNo(s.Live), timeCell(s.CreatedAt), first(timeCell(s.NotAfter), "-")}
+					rows[i] = []string{s.ID, yesNo(s.Live), s.Kind, timeCell(s.CreatedAt), first(timeCell(s.NotAfter), "-"), s.PublicKey}
 				}
-				printTable(out, []string{"ID", "SIGNS", "CREATED", "UNTIL"}, rows)
+				printTable(out, []string{"ID", "VALID", "KIND", "CREATED", "UNTIL", "PUBLIC KEY"}, rows)
 			})
 		},
 	}

@@ -148,7 +148,7 @@ func (s *Sidecar) adminConfig(w http.ResponseWriter, _ *http.Request) {
 			secrets := []any{}
 			for _, sec := range wh.Secrets {
 				secrets = append(secrets, map[string]any{
-					"id": sec.ID, "key": sec.Key, "not_before": optionalTime(sec.NotBefore), "not_after": optionalTime(sec.NotAfter),
+					"id": sec.ID, "key": sec.Key, "kind": sec.Key.Kind(), "not_before": optionalTime(sec.NotBefore), "not_after": optionalTime(sec.NotAfter),
 				})
 			}
 			headers := []any{}
@@ -158,12 +158,27 @@ func (s *Sidecar) adminConfig(w http.ResponseWriter, _ *http.Request) {
 			webhooks = append(webhooks, map[string]any{
 				"app": wh.App, "id": wh.ID, "name": wh.Name, "url": wh.URL, "events": wh.Events, "status": wh.Status,
 				"disabled_reason": wh.DisabledReason, "automatic_retry": wh.AutomaticRetry, "format": wh.Format,
+				"signing":     signingDump(&wh.Webhook),
 				"transformer": wh.Transformer, "timeout": wh.Timeout.String(), "headers": headers, "secrets": secrets,
 			})
 		}
 		dump["apps"], dump["webhooks"] = snap.Apps(), webhooks
 	}
 	writeJSON(w, 200, dump)
+}
+
+// signingDump shows the scheme in force, and what is set of the rest; none of it is secret.
+func signingDump(w *sidehook.Webhook) map[string]any {
+	dump := map[string]any{"scheme": w.Scheme()}
+	for name, value := range map[string]string{
+		"algorithm": w.Signing.Algorithm, "encoding": w.Signing.Encoding, "header": w.Signing.Header,
+		"prefix": w.Signing.Prefix, "template": w.Signing.Template, "timestamp_header": w.Signing.TimestampHeader,
+	} {
+		if value != "" {
+			dump[name] = value
+		}
+	}
+	return dump
 }
 
 func (s *Sidecar) adminWebhooks(w http.ResponseWriter, _ *http.Request) {

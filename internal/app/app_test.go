@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -188,6 +189,37 @@ func TestConfigDumpShowsNoSecrets(t *testing.T) {
 	}
 	if !strings.Contains(body, `"id": "s1"`) || !strings.Contains(body, "[redacted]") {
 		t.Errorf("does not name the secret:\n%s", body)
+	}
+}
+
+func TestConfigDumpShowsSigning(t *testing.T) {
+	s := startFileSidecar(t, `apps:
+  - id: demo
+    webhooks:
+      - id: w
+        url: https://example.com
+        events: ["*"]
+        signing: {scheme: hmac, header: X-Sig, template: "{timestamp}.{body}"}
+        secrets: [{key: hush-hush}]
+`)
+	_, body := request(t, "GET", "http://"+s.Addrs.Admin+"/config_dump")
+	var dump struct {
+		Webhooks []struct {
+			Signing map[string]string
+			Secrets []struct{ Kind string }
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &dump); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"scheme": "hmac", "algorithm": "sha256", "encoding": "hex", "header": "X-Sig", "template": "{timestamp}.{body}",
+	}
+	if len(dump.Webhooks) != 1 || !maps.Equal(dump.Webhooks[0].Signing, want) || dump.Webhooks[0].Secrets[0].Kind != "text" {
+		t.Errorf("got %+v, want signing %v by a text key", dump, want)
+	}
+	if strings.Contains(body, "hush") {
+		t.Errorf("shows the key: %s", body)
 	}
 }
 

@@ -16,6 +16,7 @@ type Webhook struct {
 	Events         []string     `json:"events"`
 	AutomaticRetry bool         `json:"automatic_retry"`
 	Format         string       `json:"format"`
+	Signing        Signing      `json:"signing"`
 	Transformer    string       `json:"transformer,omitempty"`
 	Timeout        string       `json:"timeout,omitempty"` // as "15s"
 	RetryPolicy    *RetryPolicy `json:"retry_policy,omitempty"`
@@ -23,8 +24,10 @@ type Webhook struct {
 	DisabledReason string       `json:"disabled_reason,omitempty"`
 	CreatedAt      time.Time    `json:"created_at,omitzero"`
 	UpdatedAt      time.Time    `json:"updated_at,omitzero"`
-	// Secret (whsec_…) is answered once, by CreateWebhook.
-	Secret string `json:"secret,omitempty"`
+	// Secret (whsec_…) is answered once, by CreateWebhook; PublicKey (whpk_…) instead of it when that is what the
+	// receiver gets.
+	Secret    string `json:"secret,omitempty"`
+	PublicKey string `json:"public_key,omitempty"`
 }
 
 // Header is added to every request of a webhook.
@@ -38,6 +41,17 @@ type RetryPolicy struct {
 	Schedule []string `json:"schedule"`
 }
 
+// Signing is how requests are signed. All but the scheme is for the scheme hmac.
+type Signing struct {
+	Scheme          string `json:"scheme,omitempty"`
+	Algorithm       string `json:"algorithm,omitempty"`
+	Encoding        string `json:"encoding,omitempty"`
+	Header          string `json:"header,omitempty"`
+	Prefix          string `json:"prefix,omitempty"`
+	Template        string `json:"template,omitempty"`
+	TimestampHeader string `json:"timestamp_header,omitempty"`
+}
+
 // WebhookFields are what a person sets. In CreateWebhook nil means the default, in UpdateWebhook it means unchanged.
 type WebhookFields struct {
 	Name           *string   `json:"name,omitempty"`
@@ -48,6 +62,10 @@ type WebhookFields struct {
 	Format         *string   `json:"format,omitempty"`
 	Transformer    *string   `json:"transformer,omitempty"`
 	Timeout        *string   `json:"timeout,omitempty"`
+	// Secret that the receiver has already; for CreateWebhook alone.
+	Secret *string `json:"secret,omitempty"`
+	// Signing, as a whole; pointing to a nil pointer it is sent as null: as the format says.
+	Signing **Signing `json:"signing,omitempty"`
 	// RetryPolicy pointing to a nil pointer is sent as null: back to the default schedule.
 	RetryPolicy **RetryPolicy `json:"retry_policy,omitempty"`
 }
@@ -107,18 +125,27 @@ type Secret struct {
 	CreatedAt time.Time `json:"created_at,omitzero"`
 	// NotAfter is when it stops signing; zero for never.
 	NotAfter time.Time `json:"not_after,omitzero"`
-	// Live says whether it signs now.
+	// Live says whether it is valid now.
 	Live bool `json:"live"`
+	// Kind is symmetric, ed25519 or text.
+	Kind string `json:"kind"`
+	// PublicKey (whpk_…) is what the receiver gets of a key pair.
+	PublicKey string `json:"public_key,omitempty"`
 	// Secret (whsec_…) is answered once, by RotateSecret.
 	Secret string `json:"secret,omitempty"`
 }
 
-// RotateSecret makes a new secret, which signs at once. The old ones go on signing for overlap; the server's default
-// when negative.
+// RotateSecret makes a new secret. The old ones stay valid for overlap; the server's default when negative.
 func (c *Client) RotateSecret(ctx context.Context, app, id string, overlap time.Duration) (*Secret, error) {
+	return c.RotateSecretTo(ctx, app, id, overlap, "")
+}
+
+// RotateSecretTo is RotateSecret to a secret that the receiver has already; a new one when empty.
+func (c *Client) RotateSecretTo(ctx context.Context, app, id string, overlap time.Duration, secret string) (*Secret, error) {
 	in := struct {
 		Overlap string `json:"overlap,omitempty"`
-	}{}
+		Secret  string `json:"secret,omitempty"`
+	}{Secret: secret}
 	if overlap >= 0 {
 		in.Overlap = overlap.String()
 	}
