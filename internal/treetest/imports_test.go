@@ -106,7 +106,7 @@ var places = []place{
 }
 
 // onlookers measure, show or check the whole from outside; they may import anything, and nothing may import them.
-var onlookers = []string{"examples", "internal/bench", "internal/treetest", "internal/depskeep", "internal/docstest", "internal/e2e"}
+var onlookers = []string{"examples", "internal/bench", "internal/treetest", "internal/docstest", "internal/e2e"}
 
 func placeOf(dir string) *place {
 	var best *place
@@ -211,9 +211,6 @@ var libraries = []struct {
 
 func TestLibrariesStayInTheirPlace(t *testing.T) {
 	for _, file := range goFiles(t) {
-		if strings.HasPrefix(file, "internal/depskeep/") {
-			continue
-		}
 		dir := folderOf(file)
 		for path := range importsOf(t, file) {
 			for _, l := range libraries {
