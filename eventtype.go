@@ -52,7 +52,7 @@ func (t *EventType) Validate() error {
 		return Fieldf("product", "must be UTF-8 without control characters")
 	case len(t.Sample) > MaxSampleLen:
 		return Fieldf("sample", "must be at most %d bytes", MaxSampleLen)
-	case len(t.Sample) > 0 && !json.Valid(t.Sample):
+	case len(t.Sample) > 0 && !(json.Valid(t.Sample) && utf8.Valid(t.Sample)): // Valid lets other bytes pass in strings
 		return Fieldf("sample", "is not valid JSON")
 	}
 	if err := validTexts("name", t.Name, func(s string) error {

@@ -39,6 +39,7 @@ func TestEventTypeValidate(t *testing.T) {
 		{"description.en", func(e *EventType) { e.Description["en"] += "d" }},
 		{"description", func(e *EventType) { e.Description[""] = "d" }},
 		{"sample", func(e *EventType) { e.Sample = []byte(`{`) }},
+		{"sample", func(e *EventType) { e.Sample = []byte("\"\xff\"") }},
 		{"sample", func(e *EventType) { e.Sample = []byte(`"` + strings.Repeat("s", MaxSampleLen) + `"`) }},
 	} {
 		e := good()
