@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -280,4 +282,20 @@ func FuzzHMAC(f *testing.F) {
 			t.Errorf("%q does not sign the body", template)
 		}
 	})
+}
+
+// TestPageShowsTheVector keeps the example of the documentation true.
+func TestPageShowsTheVector(t *testing.T) {
+	text, err := os.ReadFile("../../docs/formats.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"`" + twentyVector.secret + "` at " + strconv.FormatInt(twentyVector.ms, 10), "\n" + twentyVector.body + "\n",
+		"`" + twentyVector.signature + "`",
+	} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("docs/formats.md does not have %s", want)
+		}
+	}
 }
