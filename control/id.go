@@ -11,6 +11,7 @@ const (
 	webhookIDPrefix = "wh_"
 	secretIDPrefix  = "sec_"
 	tokenIDPrefix   = "tok_"
+	testIDPrefix    = "test_"
 )
 
 // newID makes an id of 128 random bits: prefix and 26 lower-case base32 characters.
