@@ -354,7 +354,7 @@ func (f transformers) Transform(_ context.Context, _ string, e *sidehook.Event, 
 func TestTransformers(t *testing.T) {
 	var away atomic.Bool
 	away.Store(true)
-	calls := 0
+	var calls atomic.Int32
 	bubble(t, func(k *kit) {
 		k.recv.answer = func(n int, _ sent) (int, string, error) {
 			if n == 1 {
@@ -388,7 +388,7 @@ func TestTransformers(t *testing.T) {
 			if away.Load() {
 				return nil, fmt.Errorf("crashed: %w", sidehook.ErrTransformerUnavailable)
 			}
-			if calls++; e.ID == "e1" && calls > 1 {
+			if n := calls.Add(1); e.ID == "e1" && n > 1 {
 				return nil, errors.New("a retry must not transform again")
 			}
 			switch e.ID {
@@ -464,6 +464,44 @@ func TestABacklogIsDeliveredOnceAfterARestart(t *testing.T) {
 		k.want("pending", k.store.Stats().Pending, 0)
 	})
 }
+
+func TestACircuitOpensAndIsProbedWithOne(t *testing.T) {
+	bubble(t, func(k *kit) {
+		var up atomic.Bool
+		k.recv.answer = func(int, sent) (int, string, error) {
+			if !up.Load() {
+				return 0, "", errors.New("connection refused")
+			}
+			return 200, "", nil
+		}
+		k.apply(webhook("w", slowRetry))
+		for i := range 2000 {
+			k.publish(event(fmt.Sprint("e", i), "a.b"))
+		}
+		time.Sleep(10 * time.Minute)
+		st := k.engine.Webhooks()[0]
+		if st.Phase != "paused" || !strings.Contains(st.Reason, "circuit open") {
+			t.Errorf("phase %s: %s", st.Phase, st.Reason)
+		}
+		if n := len(k.recv.all()); n > 100 {
+			t.Errorf("%d attempts in ten minutes at an endpoint that refuses connections", n)
+		}
+		if n := k.engine.Counts().InMemory; n > 2*16 {
+			t.Errorf("%d deliveries in memory", n)
+		}
+		up.Store(true)
+		time.Sleep(maxProbeWait)
+		delivered := k.states()[sidehook.Delivered]
+		if attempted := k.engine.Counts().Failed; int64(delivered)+attempted < 1000 { // a page of the history
+			t.Errorf("only %d delivered after it came back", delivered)
+		}
+		k.want("trouble", k.engine.Webhooks()[0].Trouble, 0)
+		time.Sleep(2 * time.Hour)
+		k.want("pending", k.store.Stats().Pending, 0)
+	})
+}
+
+const maxProbeWait = 11 * time.Second
 
 func slowRetry(w *sidehook.Webhook) { w.RetrySchedule = []time.Duration{time.Hour} }
 

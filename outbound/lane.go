@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"reflect"
+	"strconv"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ const (
 	// ringPerSlot bounds the deliveries a lane holds in memory, per request it may have in flight: an endpoint in
 	// trouble, which may have few, holds little.
 	ringPerSlot  = 16
+	healthyRing  = 1024 // at least, once the endpoint works; Options.MaxInMemory bounds all lanes together
 	initialLimit = 8
 	removalGrace = 10 * time.Minute
 )
@@ -47,11 +49,12 @@ type lane struct {
 	mu       sync.Mutex
 	route    *route // nil: not in the configuration
 	ring     ring
-	reserved int // promised to deliveries whose commit is under way
-	active   int // workers
-	starting int // of them, those that have not asked for their first delivery yet
-	limit    int // how many workers the endpoint bears: halved by trouble, one more for each success
-	trouble  int // attempts in a row that failed by the endpoint's fault
+	reserved int  // promised to deliveries whose commit is under way
+	active   int  // workers
+	starting int  // of them, those that have not asked for their first delivery yet
+	limit    int  // how many workers the endpoint bears: halved by trouble, one more for each success
+	trouble  int  // attempts in a row that failed by the endpoint's fault
+	proven   bool // the latest attempt that said something of the endpoint was a success
 
 	nextDue time.Time // earliest known in the store's queue; zero: nothing there
 	noted   time.Time // as nextDue, of what came while loading
@@ -137,7 +140,12 @@ func (l *lane) open() bool {
 
 func (l *lane) isDue(now time.Time) bool { return !l.nextDue.IsZero() && !l.nextDue.After(now) }
 
-func (l *lane) ringCap() int { return l.limit * ringPerSlot }
+func (l *lane) ringCap() int {
+	if l.proven {
+		return max(healthyRing, l.limit*ringPerSlot)
+	}
+	return l.limit * ringPerSlot
+}
 
 // settle makes what can run run and arms the timer for what has to wait; mu is held.
 func (l *lane) settle() {
@@ -299,13 +307,15 @@ func (l *lane) finished(a *sidehook.Attempt, outcome verdict) {
 	var spill []*job
 	switch outcome {
 	case healthy:
-		l.trouble = 0
+		l.trouble, l.proven, l.pausedUntil = 0, true, time.Time{}
 		if l.limit < l.e.opts.PerWebhook {
 			l.limit++
 		}
 	case troubled:
 		l.trouble++
+		l.proven = false
 		l.limit = max(1, l.limit/2)
+		l.breakCircuit()
 		for l.ring.len() > l.ringCap() {
 			spill = append(spill, l.ring.popBack())
 		}
@@ -320,6 +330,23 @@ func (l *lane) finished(a *sidehook.Attempt, outcome verdict) {
 		l.unclaim(spill)
 	}
 }
+
+// breakCircuit makes a lane whose attempts fail in a row wait before it tries again with one (half open); mu is held.
+// Deliveries wait meanwhile and none of their attempts is used up.
+func (l *lane) breakCircuit() {
+	if l.trouble < breakAfter {
+		return
+	}
+	wait := min(minBreak<<min(l.trouble-breakAfter, 16), maxBreak)
+	l.pausedUntil = l.e.now().Add(wait)
+	l.pauseReason = "circuit open: " + strconv.Itoa(l.trouble) + " attempts in a row failed; " + l.lastError
+}
+
+const (
+	breakAfter = 5
+	minBreak   = 100 * time.Millisecond
+	maxBreak   = 10 * time.Second
+)
 
 // setRoute gives the lane the webhook as now configured.
 func (l *lane) setRoute(r *route) {
