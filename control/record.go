@@ -20,6 +20,7 @@ import (
 //	names/{app}/{base64url name}  nameRecord: makes names unique
 //	webhooks/{app}/{id}           webhookRecord
 //	secrets/{app}/{webhook}/{id}  secretRecord
+//	notes/{app}/{webhook}/{dialect}  JSON of the dialect: see Note
 //	event-types/{app}/{base64url type}  eventTypeRecord
 //	event-type-counts/{app}       eventTypesRecord: changed with every event type that is added or removed
 //	tokens/{hash}                 tokenRecord, by the SHA-256 of the token
@@ -41,6 +42,10 @@ func tokenIDKey(id string) string          { return "token-ids/" + id }
 func secretKey(app, id, sec string) string { return secretPrefix(app, id) + sec }
 
 func webhookKey(k sidehook.WebhookKey) string { return webhookPrefix(k.App) + k.ID }
+
+func notePrefix(k sidehook.WebhookKey) string { return "notes/" + k.App + "/" + k.ID + "/" }
+
+func noteKey(k sidehook.WebhookKey, dialect string) string { return notePrefix(k) + dialect }
 
 func nameKey(app, name string) string {
 	return "names/" + app + "/" + base64.RawURLEncoding.EncodeToString([]byte(name))

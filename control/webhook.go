@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/storage"
 )
 
 // MaxReason bounds a reason for disabling a webhook, in bytes.
@@ -24,39 +25,50 @@ func (s *Service) CreateWebhook(ctx context.Context, spec sidehook.Webhook) (*si
 // CreateWebhookWithKey is CreateWebhook with the key that the receiver has already. The zero key is for a new one. A key
 // that the signing scheme does not take gives a *sidehook.FieldError of the field secret.
 func (s *Service) CreateWebhookWithKey(ctx context.Context, spec sidehook.Webhook, key sidehook.Key) (*sidehook.Webhook, sidehook.Key, error) {
+	return s.createWebhook(ctx, spec, &WebhookExtras{Key: key})
+}
+
+func (s *Service) createWebhook(ctx context.Context, spec sidehook.Webhook, extras *WebhookExtras) (*sidehook.Webhook, sidehook.Key, error) {
 	w := spec
 	w.ID, w.Status, w.DisabledReason = newID(webhookIDPrefix), "", ""
 	w.Name = strings.TrimSpace(w.Name)
 	w.Normalize()
+	extras.applyStatus(&w)
 	if err := w.Validate(); err != nil {
 		return nil, sidehook.Key{}, err
 	}
-	key, err := keyFor(&w, key)
+	key, err := keyFor(&w, extras.Key)
 	if err != nil {
 		return nil, sidehook.Key{}, err
 	}
 	err = s.change(ctx, func(t *txn) error {
-		if err := allowURL(t, &w); err != nil {
-			return err
-		}
-		if err := s.takePlace(t, w.App); err != nil {
-			return err
-		}
-		if err := takeName(t, &w); err != nil {
-			return err
-		}
-		w.CreatedAt = s.now()
-		w.UpdatedAt = w.CreatedAt
-		// The secret goes before its webhook, so that whoever sees the webhook finds it.
-		t.put(secretKey(w.App, w.ID, newID(secretIDPrefix)), recordOfKey(key, w.CreatedAt))
-		t.put(webhookKey(w.Key()), recordOfWebhook(&w))
-		return nil
+		extras.putNote(t, w.Key())
+		return s.addWebhook(t, &w, key)
 	})
 	if err != nil {
 		return nil, sidehook.Key{}, err
 	}
 	s.log.InfoContext(ctx, "webhook created", "app", w.App, "webhook", w.ID)
 	return &w, key, nil
+}
+
+// addWebhook stores a new webhook with its first secret.
+func (s *Service) addWebhook(t *txn, w *sidehook.Webhook, key sidehook.Key) error {
+	if err := allowURL(t, w); err != nil {
+		return err
+	}
+	if err := s.takePlace(t, w.App); err != nil {
+		return err
+	}
+	if err := takeName(t, w); err != nil {
+		return err
+	}
+	w.CreatedAt = s.now()
+	w.UpdatedAt = w.CreatedAt
+	// The secret goes before its webhook, so that whoever sees the webhook finds it.
+	t.put(secretKey(w.App, w.ID, newID(secretIDPrefix)), recordOfKey(key, w.CreatedAt))
+	t.put(webhookKey(w.Key()), recordOfWebhook(w))
+	return nil
 }
 
 // takePlace counts one more webhook of the app.
@@ -118,24 +130,38 @@ func (s *Service) GetWebhook(ctx context.Context, k sidehook.WebhookKey) (*sideh
 	return r.webhook(k), nil
 }
 
-// ListWebhooks lists an app's webhooks, newest first, a page.
-func (s *Service) ListWebhooks(ctx context.Context, app string, page PageRequest) ([]*sidehook.Webhook, string, error) {
+// allWebhooks reads an app's webhooks, newest first.
+func (s *Service) allWebhooks(ctx context.Context, app string) ([]*sidehook.Webhook, error) {
 	if _, err := s.GetApp(ctx, app); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	pairs, _, err := s.kv.List(ctx, webhookPrefix(app))
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
+	return webhooksOf(app, pairs)
+}
+
+// webhooksOf reads an app's webhooks and sorts them, newest first.
+func webhooksOf(app string, pairs []storage.Pair) ([]*sidehook.Webhook, error) {
 	all := make([]*sidehook.Webhook, 0, len(pairs))
 	for _, p := range pairs {
 		var r webhookRecord
 		if err := decode(p, &r); err != nil {
-			return nil, "", err
+			return nil, err
 		}
 		all = append(all, r.webhook(sidehook.WebhookKey{App: app, ID: strings.TrimPrefix(p.Key, webhookPrefix(app))}))
 	}
 	slices.SortFunc(all, func(a, b *sidehook.Webhook) int { return cmp.Compare(newestFirst(a), newestFirst(b)) })
+	return all, nil
+}
+
+// ListWebhooks lists an app's webhooks, newest first, a page.
+func (s *Service) ListWebhooks(ctx context.Context, app string, page PageRequest) ([]*sidehook.Webhook, string, error) {
+	all, err := s.allWebhooks(ctx, app)
+	if err != nil {
+		return nil, "", err
+	}
 	return paginate(all, page, newestFirst)
 }
 
@@ -184,9 +210,14 @@ func (p *WebhookPatch) apply(w *sidehook.Webhook) {
 // UpdateWebhook changes a webhook and its UpdatedAt. A change to a signing scheme under which the webhook's newest secret
 // cannot sign is refused.
 func (s *Service) UpdateWebhook(ctx context.Context, k sidehook.WebhookKey, patch WebhookPatch) (*sidehook.Webhook, error) {
+	return s.patchWebhook(ctx, k, patch, &WebhookExtras{})
+}
+
+func (s *Service) patchWebhook(ctx context.Context, k sidehook.WebhookKey, patch WebhookPatch, extras *WebhookExtras) (*sidehook.Webhook, error) {
 	return s.updateWebhook(ctx, k, "webhook updated", func(t *txn, w *sidehook.Webhook) (bool, error) {
 		before, scheme := w.Name, w.Scheme()
 		patch.apply(w)
+		extras.applyStatus(w)
 		w.Name = strings.TrimSpace(w.Name)
 		w.Normalize()
 		if err := w.Validate(); err != nil {
@@ -195,11 +226,17 @@ func (s *Service) UpdateWebhook(ctx context.Context, k sidehook.WebhookKey, patc
 		if err := allowURL(t, w); err != nil {
 			return false, err
 		}
-		if w.Scheme() != scheme {
+		switch {
+		case !extras.Key.IsZero():
+			if err := s.replaceKey(t, w, extras.Key); err != nil {
+				return false, err
+			}
+		case w.Scheme() != scheme:
 			if err := allowScheme(t, w); err != nil {
 				return false, err
 			}
 		}
+		extras.putNote(t, k)
 		return true, rename(t, w, before)
 	})
 }
@@ -273,7 +310,7 @@ func cleanReason(reason string) (string, error) {
 	reason = strings.TrimSpace(reason)
 	switch {
 	case reason == "":
-		return "disabled by an operator", nil
+		return reasonSwitchedOff, nil
 	case len(reason) > MaxReason:
 		return "", sidehook.Fieldf("reason", "must be at most %d bytes", MaxReason)
 	case strings.ContainsFunc(reason, func(r rune) bool { return r < ' ' || r == 0x7f }):
@@ -327,35 +364,45 @@ func validWebhookKey(k sidehook.WebhookKey) bool {
 	return sidehook.ValidName(k.App) && sidehook.ValidName(k.ID)
 }
 
-// DeleteWebhook removes a webhook and its secrets.
+// DeleteWebhook removes a webhook with its secrets and notes.
 func (s *Service) DeleteWebhook(ctx context.Context, k sidehook.WebhookKey) error {
 	err := s.change(ctx, func(t *txn) error {
 		w, err := requireWebhook(t, k)
 		if err != nil {
 			return err
 		}
+		return removeWebhooks(t, k.App, w)
+	})
+	if err == nil {
+		s.log.InfoContext(ctx, "webhook deleted", "app", k.App, "webhook", k.ID)
+	}
+	return err
+}
+
+// removeWebhooks removes webhooks of one app, which were read, with their secrets and notes.
+func removeWebhooks(t *txn, app string, gone ...*sidehook.Webhook) error {
+	var count countRecord
+	if _, err := t.get(countKey(app), &count); err != nil {
+		return err
+	}
+	for _, w := range gone {
 		// The webhook goes before its secrets, so that nobody sees it without.
-		t.delete(webhookKey(k))
-		secrets, err := t.list(secretPrefix(k.App, k.ID))
+		t.delete(webhookKey(w.Key()))
+		secrets, err := t.list(secretPrefix(app, w.ID))
 		if err != nil {
 			return err
 		}
 		for _, p := range secrets {
 			t.delete(p.Key)
 		}
-		if err := releaseName(t, k.App, w.Name); err != nil {
+		if err := deleteNotes(t, w.Key()); err != nil {
 			return err
 		}
-		var count countRecord
-		if _, err := t.get(countKey(k.App), &count); err != nil {
+		if err := releaseName(t, app, w.Name); err != nil {
 			return err
 		}
-		count.Webhooks = max(0, count.Webhooks-1)
-		t.put(countKey(k.App), &count)
-		return nil
-	})
-	if err == nil {
-		s.log.InfoContext(ctx, "webhook deleted", "app", k.App, "webhook", k.ID)
 	}
-	return err
+	count.Webhooks = max(0, count.Webhooks-len(gone))
+	t.put(countKey(app), &count)
+	return nil
 }
