@@ -119,7 +119,9 @@ func TestWebhookValidate(t *testing.T) {
 		{"headers[0].value", header("X", "a\r\nb")},
 		{"headers[0].value", header("X", " a")},
 		{"headers[0].value", header("X", strings.Repeat("x", 4097))},
-		{"headers[1].key", func(w *sidehook.Webhook) { w.Headers = []sidehook.Header{{Key: "X", Value: "1"}, {Key: "x", Value: "2"}} }},
+		{"headers[1].key", func(w *sidehook.Webhook) {
+			w.Headers = []sidehook.Header{{Key: "X", Value: "1"}, {Key: "x", Value: "2"}}
+		}},
 		{"headers", func(w *sidehook.Webhook) { w.Headers = make([]sidehook.Header, 11) }},
 		{"format", func(w *sidehook.Webhook) { w.Format = "soap" }},
 		{"transformer", func(w *sidehook.Webhook) { w.Transformer = "../x" }},
