@@ -141,3 +141,8 @@ func (s *Service) RevealKey(ctx context.Context, k sidehook.WebhookKey) (sidehoo
 	}
 	return sidehook.Key{}, notFound("webhook", k.ID)
 }
+
+// AllWebhooks lists an app's webhooks, newest first, for dialects whose lists have no cursors.
+func (s *Service) AllWebhooks(ctx context.Context, app string) ([]*sidehook.Webhook, error) {
+	return s.allWebhooks(ctx, app)
+}
