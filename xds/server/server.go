@@ -167,27 +167,53 @@ var errClosed = errors.New("the control plane is stopping")
 
 // open authenticates a stream. What it may see is settled here and nowhere else: by its credential, for as long as it
 // lives.
+//
+// The credential is asked about again once the stream is registered: one that was revoked in between had no stream yet
+// that EndStreams could have ended.
 func (s *Server) open(ctx context.Context, delta bool) (*stream, error) {
-	apps, sidecar, err := s.opts.Authenticate(ctx)
+	apps, sidecar, err := s.authenticate(ctx)
 	if err != nil {
-		s.log.Warn("a stream was refused", "error", err)
-		return nil, status.Error(codes.Unauthenticated, err.Error())
+		return nil, err
 	}
-	apps = slices.Compact(slices.Sorted(slices.Values(apps)))
 	st := &stream{
 		server: s, sidecar: sidecar, apps: apps, delta: delta, since: time.Now(), types: make(map[string]*typeState),
 	}
 	st.ctx, st.cancel = context.WithCancelCause(ctx)
+	if err := s.register(st); err != nil {
+		return nil, err
+	}
+	again, same, err := s.authenticate(ctx)
+	if err == nil && (same != sidecar || !slices.Equal(again, apps)) {
+		err = status.Error(codes.Unauthenticated, errCredential.Error())
+	}
+	if err != nil {
+		s.remove(st)
+		return nil, err
+	}
+	return st, nil
+}
+
+// authenticate returns the apps sorted, each once, and errors as gRPC statuses.
+func (s *Server) authenticate(ctx context.Context) (apps []string, sidecar string, err error) {
+	apps, sidecar, err = s.opts.Authenticate(ctx)
+	if err != nil {
+		s.log.Warn("a stream was refused", "error", err)
+		return nil, "", status.Error(codes.Unauthenticated, err.Error())
+	}
+	return slices.Compact(slices.Sorted(slices.Values(apps))), sidecar, nil
+}
+
+func (s *Server) register(st *stream) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		st.cancel(errClosed)
-		return nil, status.Error(codes.Unavailable, errClosed.Error())
+		return status.Error(codes.Unavailable, errClosed.Error())
 	}
 	s.streams[st] = struct{}{}
-	s.store.hold(apps)
-	s.log.Info("a sidecar connected", "sidecar", sidecar, "apps", apps, "delta", delta)
-	return st, nil
+	s.store.hold(st.apps)
+	s.log.Info("a sidecar connected", "sidecar", st.sidecar, "apps", st.apps, "delta", st.delta)
+	return nil
 }
 
 func (s *Server) remove(st *stream) {
