@@ -73,6 +73,12 @@ var places = []place{
 		"engines know contracts, never each other nor an adapter",
 	},
 	{"control", []string{"control"}, []string{"words", "api", "contracts"}, "engines know contracts, never each other nor an adapter"},
+	{
+		"dialects",
+		[]string{"control/dialect"},
+		[]string{"words", "contracts", "match", "control"},
+		"they speak for the service that is control's, and for no other part",
+	},
 
 	{
 		"inbox",
@@ -92,7 +98,8 @@ var places = []place{
 		[]string{"internal/app"},
 		[]string{
 			"words", "api", "contracts", "configuration", "badgerstore", "xds client", "xds server", "xds file",
-			"plugin kit", "plugin host", "ingest", "outbound", "control", "sign", "send", "inbox", "terminal client",
+			"plugin kit", "plugin host", "ingest", "outbound", "control", "dialects", "sign", "send", "inbox",
+			"terminal client",
 		},
 		"the composition root joins engines and adapters; the commands are above it, the test models beside it",
 	},
