@@ -21,9 +21,11 @@ type config struct {
 
 // appConfig finds the lanes of the enabled webhooks that want an event.
 type appConfig struct {
-	index *match.Index
-	lanes []*lane // in the order of the index
-	known known
+	source *xds.App // what it was compiled from
+	routes map[string]*route
+	index  *match.Index
+	lanes  []*lane // in the order of the index
+	known  known
 }
 
 // route is a webhook compiled for delivering. It is immutable; a lane swaps it when configuration changes.
@@ -36,51 +38,80 @@ type route struct {
 
 // Apply makes a Snapshot the configuration in use. Everything that can fail is done before anything changes: on an
 // error the earlier configuration stays. Lanes, with their counters and what they hold, outlive the change.
+//
+// A Snapshot shares what did not change with the one before, so the work is that of the apps and webhooks that did.
 func (e *Engine) Apply(snapshot *xds.Snapshot) error {
 	e.applyMu.Lock()
 	defer e.applyMu.Unlock()
-	routes := make(map[sidehook.WebhookKey]*route)
-	patterns := make(map[string][][]string)
-	for _, w := range snapshot.Webhooks() {
-		r, err := compileRoute(w)
-		if err != nil {
-			return fmt.Errorf("webhook %s: %w", w.Key(), err)
-		}
-		routes[w.Key()] = r
-		if w.Status == sidehook.WebhookEnabled {
-			patterns[w.App] = append(patterns[w.App], w.Events)
-		}
-	}
+	before := e.config.Load()
 	next := &config{snapshot: snapshot, apps: make(map[string]*appConfig)}
+	var changed []*route
 	for _, id := range snapshot.Apps() {
-		app := &appConfig{index: match.Compile(patterns[id]), known: knownOf(snapshot.App(id))}
-		for _, w := range snapshot.App(id).Webhooks {
-			if w.Status == sidehook.WebhookEnabled {
-				app.lanes = append(app.lanes, e.lane(w.Key()))
-			}
+		app, routes, err := e.compileApp(snapshot.App(id), before.app(id))
+		if err != nil {
+			return err
 		}
 		next.apps[id] = app
+		changed = append(changed, routes...)
 	}
 
-	for key, r := range routes {
-		e.lane(key).setRoute(r)
+	for _, r := range changed {
+		e.lane(r.webhook.Key()).setRoute(r)
 	}
-	first := e.config.Swap(next) == nil
-	e.retireLanes(snapshot, routes)
-	if first {
+	e.config.Store(next)
+	e.retireLanes(next)
+	if before == nil {
 		e.goRun(e.releaseHeld)
 	}
 	return nil
 }
 
+// app returns the app of that id, nil when there is none or no config at all.
+func (c *config) app(id string) *appConfig {
+	if c == nil {
+		return nil
+	}
+	return c.apps[id]
+}
+
+// compileApp compiles an app, with the parts of the one before that are still true, and returns the new routes.
+func (e *Engine) compileApp(source *xds.App, before *appConfig) (*appConfig, []*route, error) {
+	if before != nil && before.source == source {
+		return before, nil, nil
+	}
+	app := &appConfig{source: source, known: knownOf(source), routes: make(map[string]*route, len(source.Webhooks))}
+	var changed []*route
+	var patterns [][]string
+	for _, w := range source.Webhooks {
+		var r *route
+		if before != nil {
+			r = before.routes[w.ID]
+		}
+		if r == nil || r.webhook != w {
+			var err error
+			if r, err = compileRoute(w); err != nil {
+				return nil, nil, fmt.Errorf("webhook %s: %w", w.Key(), err)
+			}
+			changed = append(changed, r)
+		}
+		app.routes[w.ID] = r
+		if w.Status == sidehook.WebhookEnabled {
+			patterns = append(patterns, w.Events)
+			app.lanes = append(app.lanes, e.lane(w.Key()))
+		}
+	}
+	app.index = match.Compile(patterns)
+	return app, changed, nil
+}
+
 // retireLanes drops what waits for webhooks that were removed. A stale snapshot removes nothing: it is older than what
 // is in the queues may be.
-func (e *Engine) retireLanes(snapshot *xds.Snapshot, routes map[sidehook.WebhookKey]*route) {
-	if snapshot.Stale {
+func (e *Engine) retireLanes(c *config) {
+	if c.snapshot.Stale {
 		return
 	}
 	e.eachLane(func(l *lane) {
-		if routes[l.key] == nil {
+		if app := c.apps[l.key.App]; app == nil || app.routes[l.key.ID] == nil {
 			l.retire()
 		}
 	})
