@@ -30,7 +30,7 @@ type Plane struct {
 	Service *control.Service
 	// URL of the server, without a slash at its end.
 	URL string
-	// Tokens by name: token and other_token of the apps, admin_token, and sidecar_token.
+	// Tokens by name: token and other_token of the apps, admin_token, and sidecar_token; and their ids, as in token_id.
 	Tokens map[string]string
 
 	t     *testing.T
@@ -75,9 +75,9 @@ func (p *Plane) Check(err error) {
 
 func (p *Plane) token(name string, kind control.TokenKind, apps ...string) {
 	p.t.Helper()
-	_, plain, err := p.Service.CreateToken(p.t.Context(), control.TokenSpec{Name: name, Kind: kind, Apps: apps})
+	token, plain, err := p.Service.CreateToken(p.t.Context(), control.TokenSpec{Name: name, Kind: kind, Apps: apps})
 	p.Check(err)
-	p.Tokens[name] = plain
+	p.Tokens[name], p.Tokens[name+"_id"] = plain, token.ID
 }
 
 // Create makes a webhook of App past the dialect, as the native API would.
