@@ -174,6 +174,7 @@ func (c *Control) serveREST(context.Context) error {
 	h := control.NewHandler(c.Service, c.fleet, control.HandlerOptions{
 		Version: Version(), Logger: c.log.With("part", "rest"),
 	})
-	serveHTTP(&c.parts, "rest", lis, newHTTPServer(h), c.fail)
+	all := withDialects(h, c.Service, c.cfg, c.log.With("part", "rest"))
+	serveHTTP(&c.parts, "rest", lis, newHTTPServer(all), c.fail)
 	return nil
 }

@@ -100,6 +100,7 @@ func (d *Dev) startControl(ctx context.Context, opts DevOptions) error {
 	cfg.DataDir = filepath.Join(opts.DataDir, "control")
 	cfg.AdminTokenFile = filepath.Join(opts.DataDir, adminTokenFile)
 	cfg.Listen = config.ControlListen{XDS: opts.Ports.XDS, REST: opts.Ports.REST}
+	cfg.Dialects = config.Dialects()
 	c, err := StartControl(ctx, cfg, opts.Log)
 	if err != nil {
 		return err

@@ -224,7 +224,16 @@ func TestControlProblems(t *testing.T) {
 		}},
 		{"limits", "kind: control\nlimits: {webhooks_per_app: 0}\n", []string{`f:2:28: limits.webhooks_per_app: must be 1 to 100000`}},
 		{"a sidecar's key", "kind: control\noutbound: {}\n", []string{
-			`f:2:1: outbound: unknown key; the keys here are kind, data_dir, listen, xds_tls, limits, admin_token_file, shutdown_timeout and log`,
+			`f:2:1: outbound: unknown key; the keys here are kind, data_dir, listen, xds_tls, limits, admin_token_file, dialects, apiserver, omicall, shutdown_timeout and log`,
+		}},
+		{"dialects", "kind: control\ndialects: [apiserver, omicall]\napiserver: {delete_by_get: true}\nomicall: {instance_id: stg}\n", nil},
+		{"no such dialect", "kind: control\ndialects: [apisever, omicall, omicall]\nomicall: {instance_id: 'a b'}\n", []string{
+			`f:2:12: dialects[0]: "apisever" is not known; did you mean "apiserver"?`,
+			`f:2:31: dialects[2]: "omicall" is given twice`,
+			`f:3:24: omicall.instance_id: must be 1 to 64 of A-Z a-z 0-9 _ -`,
+		}},
+		{"settings of a dialect that is off", "kind: control\napiserver: {delete_by_get: true}\n", []string{
+			`f:2:1: warning: apiserver: is not used: apiserver is not among the dialects`,
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

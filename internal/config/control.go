@@ -23,6 +23,12 @@ type Control struct {
 	// AdminTokenFile is written at the first start with the first admin token (mode 0600). Default
 	// DATA_DIR/admin.token.
 	AdminTokenFile string `yaml:"admin_token_file"`
+	// Dialects are the APIs of other systems that the REST listener answers, too, by name; see Dialects. Default none.
+	Dialects []string `yaml:"dialects"`
+	// APIServer has the settings of the dialect apiserver.
+	APIServer APIServerDialect `yaml:"apiserver"`
+	// OMICall has the settings of the dialect omicall.
+	OMICall OMICallDialect `yaml:"omicall"`
 	// ShutdownTimeout bounds the time from the signal to the end of the process: 1s to 10m. Default 15s.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
 	// Log says what is logged and how.
@@ -65,6 +71,8 @@ func DefaultControl() *Control {
 		DataDir:         defaultControlDir,
 		Listen:          ControlListen{XDS: p.XDS, REST: p.REST},
 		Limits:          ControlLimits{WebhooksPerApp: sidehook.DefaultMaxWebhooks},
+		Dialects:        []string{},
+		OMICall:         OMICallDialect{InstanceID: defaultInstanceID},
 		ShutdownTimeout: defaultShutdownTimeout,
 		Log:             DefaultLog(),
 	}
@@ -107,6 +115,7 @@ func (d *document) checkControl(c *Control) {
 		c.AdminTokenFile = filepath.Join(c.DataDir, "admin.token")
 	}
 	d.resolve(&c.AdminTokenFile)
+	d.dialects(c)
 	d.durationRange("shutdown_timeout", c.ShutdownTimeout, minShutdown, maxShutdown)
 	d.log(c.Log)
 }
