@@ -84,11 +84,13 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, err)
 		return
 	}
+	r = r.Clone(context.WithValue(r.Context(), appContext{}, app))
+	r.URL.Path = strings.TrimSuffix(r.URL.Path, "/") // both are the same to Twenty
 	if _, pattern := h.mux.Handler(r); pattern == "" {
 		h.refuse(w, r, errNoRoute)
 		return
 	}
-	h.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), appContext{}, app)))
+	h.mux.ServeHTTP(w, r)
 }
 
 // authenticate returns the app of the caller's token.
