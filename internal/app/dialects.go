@@ -6,6 +6,7 @@ import (
 
 	"github.com/sidehook/sidehook/control"
 	"github.com/sidehook/sidehook/control/dialect/apiserver"
+	"github.com/sidehook/sidehook/control/dialect/multisite"
 	"github.com/sidehook/sidehook/control/dialect/omicall"
 	"github.com/sidehook/sidehook/control/dialect/twenty"
 	"github.com/sidehook/sidehook/internal/config"
@@ -27,6 +28,9 @@ var dialects = map[string]dialect{
 	}},
 	"twenty": {twenty.Patterns, func(svc *control.Service, _ *config.Control, log *slog.Logger) http.Handler {
 		return twenty.New(svc, twenty.Options{Logger: log})
+	}},
+	"multisite": {multisite.Patterns, func(svc *control.Service, _ *config.Control, log *slog.Logger) http.Handler {
+		return multisite.New(svc, multisite.Options{Logger: log})
 	}},
 }
 

@@ -94,6 +94,7 @@ func TestDialectsShareTheWebhooks(t *testing.T) {
 	}
 	for name, request := range map[string][2]string{
 		"native": {"/v1/apps/shop/webhooks", "Bearer " + token}, "apiserver": {"/v1/webhook", basic}, "twenty": {"/rest/webhooks", "Bearer " + token},
+		"multisite": {"/wp-json/wu/v2/webhook", basic},
 	} {
 		status, body := call(t, "GET", base+request[0], request[1], "")
 		if status != 200 || !strings.Contains(body, "https://example.com/live") || !strings.Contains(body, "https://example.com/call") {
@@ -109,7 +110,7 @@ func TestDialectsAreOff(t *testing.T) {
 	if status, body := call(t, "GET", "http://"+c.REST+"/v1/webhook", basic, ""); status == 200 {
 		t.Errorf("apiserver: %s", body)
 	}
-	for _, path := range []string{"/v1/webhook", "/api/auth?apiKey=" + token, "/rest/webhooks"} {
+	for _, path := range []string{"/v1/webhook", "/api/auth?apiKey=" + token, "/rest/webhooks", "/wp-json/wu/v2/webhook"} {
 		if status, body := call(t, "GET", "http://"+c.REST+path, "Bearer "+token, ""); status != 404 {
 			t.Errorf("%s: %d %s", path, status, body)
 		}

@@ -3,7 +3,7 @@ package config
 import "slices"
 
 // Dialects lists the names of the dialects that there are; internal/app has their packages.
-func Dialects() []string { return []string{"apiserver", "omicall", "twenty"} }
+func Dialects() []string { return []string{"apiserver", "omicall", "twenty", "multisite"} }
 
 // APIServerDialect are the settings of the dialect apiserver.
 type APIServerDialect struct {
