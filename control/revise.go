@@ -2,9 +2,11 @@ package control
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/storage"
 )
 
 // maxReplaced bounds how many webhooks ReplaceWebhooks removes in its one commit.
@@ -75,7 +77,7 @@ func (s *Service) ReplaceWebhooks(ctx context.Context, spec sidehook.Webhook, is
 	}
 	key := fresh.NewKey()
 	var placed *sidehook.Webhook
-	err := s.change(ctx, func(t *txn) error {
+	decide := func(t *txn) error {
 		present, err := selectWebhooks(t, spec.App, is)
 		if err != nil {
 			return err
@@ -92,12 +94,43 @@ func (s *Service) ReplaceWebhooks(ctx context.Context, spec sidehook.Webhook, is
 			return err
 		}
 		return removeWebhooks(t, spec.App, present[1:]...)
-	})
+	}
+	err := errStale
+	for try := 0; errors.Is(err, errStale) && try < maxTries; try++ {
+		err = s.change(ctx, func(t *txn) error { return decided(t, countKey(spec.App), decide(t)) })
+	}
+	if errors.Is(err, errStale) {
+		return nil, ErrBusy
+	}
 	if err != nil {
 		return nil, err
 	}
 	s.log.InfoContext(ctx, "webhook placed", "app", placed.App, "webhook", placed.ID)
 	return placed, nil
+}
+
+// errStale: a decision found a conflict with something that came after what it had read first.
+var errStale = errors.New("decided on what was changed meanwhile")
+
+// decided turns a *ConflictError into errStale when the key has changed since t first read it: the webhook that is in the
+// way may be the very one that should have been found.
+func decided(t *txn, key string, err error) error {
+	var conflict *ConflictError
+	if !errors.As(err, &conflict) {
+		return err
+	}
+	first := slices.IndexFunc(t.conds, func(c storage.Cond) bool { return c.Key == key })
+	if first < 0 {
+		return err
+	}
+	p, getErr := t.kv.Get(t.ctx, key) // the zero Pair has the revision of a key that does not exist
+	switch {
+	case getErr != nil && !errors.Is(getErr, sidehook.ErrNotFound):
+		return getErr
+	case p.Revision != t.conds[first].Revision:
+		return errStale
+	}
+	return err
 }
 
 // RemoveWebhooks removes the app's webhooks for which is holds, in one step, and returns how many there were.
