@@ -314,7 +314,7 @@ func TestOtherWebhooks(t *testing.T) {
 		t.Errorf("%d %s: %+v", status, answer, w)
 	}
 	own := a.get(a.create(`{"uri":"https://example.org:8443/x","event":"channel_live"}`))
-	if own.Format != sidehook.FormatAPIServer || !own.AutomaticRetry || !strings.HasPrefix(own.Name, "example.org ") {
+	if own.Format != sidehook.FormatAPIServer || !own.AutomaticRetry || own.Name != "example.org" {
 		t.Errorf("%+v", own)
 	}
 	// Its disabled webhooks stay disabled.

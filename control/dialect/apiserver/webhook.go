@@ -1,14 +1,13 @@
 package apiserver
 
 import (
-	"crypto/rand"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/control/dialect"
+	"github.com/sidehook/sidehook/control/dialect/naming"
 )
 
 // view is a webhook as this API shows it.
@@ -117,8 +116,12 @@ func (h *handler) create(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, _, err := h.svc.CreateWebhook(c.Context(), sidehook.Webhook{
-		App: c.app, Name: nameFor(in.uri), URL: in.uri, Events: events, AutomaticRetry: true, Format: sidehook.FormatAPIServer,
+	var w *sidehook.Webhook
+	err = naming.Free(nameFor(in.uri), func(name string) (err error) {
+		w, _, err = h.svc.CreateWebhook(c.Context(), sidehook.Webhook{
+			App: c.app, Name: name, URL: in.uri, Events: events, AutomaticRetry: true, Format: sidehook.FormatAPIServer,
+		})
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -126,15 +129,14 @@ func (h *handler) create(c *call) (any, error) {
 	return viewOf(w), nil
 }
 
-// nameFor makes the name that webhooks have elsewhere: the host of the URI and something random, so that it is unique.
+// nameFor makes the name that a webhook has elsewhere: the host of its URI.
 func nameFor(uri string) string {
-	const random = 10
-	host := "webhook"
-	if u, err := url.Parse(uri); err == nil && u.Hostname() != "" {
-		host = u.Hostname()
+	if u, err := url.Parse(uri); err == nil {
+		if host := naming.Plain(u.Hostname()); host != "" {
+			return host
+		}
 	}
-	host = strings.ToValidUTF8(host[:min(len(host), sidehook.MaxWebhookName-random-1)], "")
-	return host + " " + strings.ToLower(rand.Text()[:random])
+	return "webhook"
 }
 
 func (h *handler) update(c *call, k sidehook.WebhookKey) (any, error) {

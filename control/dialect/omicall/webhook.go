@@ -2,7 +2,6 @@ package omicall
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/sidehook/sidehook"
-	"github.com/sidehook/sidehook/control"
 	"github.com/sidehook/sidehook/control/dialect"
+	"github.com/sidehook/sidehook/control/dialect/naming"
 )
 
 // types of webhooks, each the one event type that it is for: the record of a call that has ended, and what happens during
@@ -77,19 +76,14 @@ func (h *handler) register(c *call) (any, error) {
 	return h.list(c)
 }
 
-// place makes url the one of a type. Webhooks have names elsewhere; when this one's is taken it gets another.
+// place makes url the one of a type.
 func (h *handler) place(c *call, hookType, url string) error {
-	name := "OMICall " + hookType
-	for {
+	return naming.Free("OMICall "+hookType, func(name string) error {
 		_, err := h.svc.ReplaceWebhooks(c.Context(), sidehook.Webhook{
 			App: c.app, Name: name, URL: url, Events: []string{hookType}, AutomaticRetry: true, Format: sidehook.FormatOMICall,
 		}, func(w *sidehook.Webhook) bool { return isOf(w, hookType) })
-		var taken *control.ConflictError
-		if !errors.As(err, &taken) || taken.Field != "name" {
-			return err
-		}
-		name = "OMICall " + hookType + " " + rand.Text()
-	}
+		return err
+	})
 }
 
 // destroy removes the webhook of a type; that there is none is no failure.
