@@ -62,6 +62,16 @@ func (o Options) withDefaults() (Options, error) {
 // memTableSize decides how large one transaction can be (15 % of it), and about how much memory Badger takes.
 const memTableSize = 8 << 20
 
+// What Badger's table builders allocate. A builder's memory comes in chunks, the first of twice tableSize and each
+// twice the one before; it goes back to a pool of eight that never shrinks while there is work, so every one of them
+// grows to what the largest table took, which is a flushed memtable: 4 + 8 MiB. It is a multiple of that when values
+// outgrow the table's blocks, for each such block is moved to one of twice the size and the old one is not used again:
+// a block of this store is 48 KiB before compression, an h/ value may be more.
+const (
+	tableBlockSize = 256 << 10 // nothing but the search within it grows with it: blocks are read in place, unchecked
+	tableSize      = 2 << 20
+)
+
 // badgerOptions is a small profile: values stay in the tree, for the value log would need collecting; nothing is
 // cached in Go's memory but the tables' indices, for Badger maps its tables. Six tables gather in level 0 before they
 // are merged, for every merge rewrites the base level, which has keys of every space: two would nearly double what is
@@ -77,7 +87,8 @@ func (o *Options) badgerOptions(dir string) badger.Options {
 		WithNumMemtables(2).
 		WithNumLevelZeroTables(6).
 		WithNumLevelZeroTablesStall(16).
-		WithBaseTableSize(8 << 20).
+		WithBlockSize(tableBlockSize).
+		WithBaseTableSize(tableSize).
 		WithBaseLevelSize(32 << 20).
 		WithNumCompactors(2).
 		WithCompactL0OnClose(false).

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/klauspost/compress/s2"
 )
@@ -127,20 +128,24 @@ const (
 // packWorth is the size from which compression is tried.
 const packWorth = 192
 
+// packBuffers hold compressed values until their size is known.
+var packBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
 // pack appends body to dst behind a codec byte, compressed when that is smaller.
 func pack(dst, body []byte) []byte {
 	if len(body) >= packWorth {
-		start := len(dst)
-		need := 1 + s2.MaxEncodedLen(len(body))
-		dst = grow(dst, need)
-		dst = append(dst, codecS2)
-		out := s2.Encode(dst[len(dst):cap(dst)], body)
-		if len(out) < len(body)-len(body)/16 {
-			return dst[:len(dst)+len(out)]
+		buf := packBuffers.Get().(*[]byte)
+		defer packBuffers.Put(buf)
+		if n := s2.MaxEncodedLen(len(body)); cap(*buf) < n {
+			*buf = make([]byte, n)
 		}
-		dst = dst[:start]
+		out := s2.Encode((*buf)[:cap(*buf)], body)
+		if len(out) < len(body)-len(body)/16 {
+			dst = append(grow(dst, 1+len(out)), codecS2)
+			return append(dst, out...)
+		}
 	}
-	dst = append(dst, codecPlain)
+	dst = append(grow(dst, 1+len(body)), codecPlain)
 	return append(dst, body...)
 }
 
