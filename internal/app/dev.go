@@ -47,6 +47,7 @@ type Dev struct {
 
 // RunDev runs a Dev until ctx ends.
 func RunDev(ctx context.Context, opts DevOptions) error {
+	tuneMemory()
 	d, err := StartDev(ctx, opts)
 	if err != nil {
 		return err

@@ -54,6 +54,7 @@ type SidecarAddrs struct{ GRPC, Unix, HTTP, Admin string }
 
 // RunSidecar runs a sidecar until ctx ends, then drains it.
 func RunSidecar(ctx context.Context, cfg *config.Sidecar, log *slog.Logger, out io.Writer) error {
+	tuneMemory()
 	s, err := StartSidecar(ctx, cfg, log)
 	if err != nil {
 		return err
