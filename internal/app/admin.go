@@ -307,10 +307,7 @@ func (s *Sidecar) adminDrain(w http.ResponseWriter, _ *http.Request) {
 
 func (s *Sidecar) adminQuit(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusAccepted, map[string]any{"stopping": true})
-	select {
-	case s.failed <- nil:
-	default:
-	}
+	s.fail(nil)
 }
 
 func optionalTime(t time.Time) any {

@@ -75,12 +75,7 @@ func (c *Control) Stop(ctx context.Context) error {
 	return err
 }
 
-func (c *Control) fail(err error) {
-	select {
-	case c.failed <- err:
-	default:
-	}
-}
+func (c *Control) fail(err error) { offer(c.failed, err) }
 
 func (c *Control) openKV(context.Context) error {
 	if err := os.MkdirAll(c.cfg.DataDir, 0o700); err != nil {

@@ -123,10 +123,7 @@ func (d *Dev) watch(failed <-chan error) {
 	d.parts.background("watch", func(error) {}, func(ctx context.Context) error {
 		select {
 		case err := <-failed:
-			select {
-			case d.failed <- err:
-			default:
-			}
+			offer(d.failed, err)
 		case <-ctx.Done():
 		}
 		return nil

@@ -23,10 +23,7 @@ func (s *Sidecar) startFile(ctx context.Context) error {
 	first := make(chan error, 1) // of the first apply
 	f.watcher = file.New(f.path, func(rs []*xds.Resource) error {
 		err := s.applyFile(f, rs)
-		select {
-		case first <- err:
-		default:
-		}
+		offer(first, err)
 		return err
 	}, file.Options{Logger: s.log.With("part", "file")})
 	s.source = f

@@ -83,12 +83,7 @@ func (f *fleetClient) converse(ctx context.Context, started time.Time) (answered
 			}
 		}
 	}()
-	err = f.reports(stream, ended)
-	cancel()
-	if err == nil {
-		return true, nil
-	}
-	return true, err
+	return true, f.reports(stream, ended)
 }
 
 // reports sends one report at once, one after every change and one every ten seconds.

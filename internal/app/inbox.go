@@ -34,11 +34,6 @@ func startInbox(parts *stack, addr string, log *slog.Logger, failed chan<- error
 	box := inbox.New(inbox.Options{Logger: log.With("part", "inbox")})
 	srv := newHTTPServer(box.Handler())
 	srv.RegisterOnShutdown(box.Close) // ends the event streams, which Shutdown would wait for
-	serveHTTP(parts, "inbox", lis, srv, func(err error) {
-		select {
-		case failed <- err:
-		default:
-		}
-	})
+	serveHTTP(parts, "inbox", lis, srv, func(err error) { offer(failed, err) })
 	return lis.Addr().String(), nil
 }

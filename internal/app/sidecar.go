@@ -243,20 +243,10 @@ func (s *Sidecar) stopEngine(ctx context.Context) error {
 }
 
 // noteChange wakes the fleet report; it never blocks.
-func (s *Sidecar) noteChange() {
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
-}
+func (s *Sidecar) noteChange() { offer(s.changed, struct{}{}) }
 
 // fail ends Run with an error; the first counts.
-func (s *Sidecar) fail(err error) {
-	select {
-	case s.failed <- err:
-	default:
-	}
-}
+func (s *Sidecar) fail(err error) { offer(s.failed, err) }
 
 // apply gives a Snapshot to the engine.
 func (s *Sidecar) apply(snap *xds.Snapshot) error {
@@ -265,10 +255,7 @@ func (s *Sidecar) apply(snap *xds.Snapshot) error {
 	}
 	s.log.Debug("snapshot applied", "version", snap.Version, "webhooks", len(snap.Webhooks()), "stale", snap.Stale)
 	s.noteChange()
-	select {
-	case s.applied <- struct{}{}:
-	default:
-	}
+	offer(s.applied, struct{}{})
 	return nil
 }
 

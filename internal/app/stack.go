@@ -63,4 +63,12 @@ func (s *stack) background(name string, failed func(error), f func(context.Conte
 	})
 }
 
+// offer sends v when ch has room or a reader, and lets it go otherwise: for signals of which the first counts.
+func offer[T any](ch chan<- T, v T) {
+	select {
+	case ch <- v:
+	default:
+	}
+}
+
 var errStopRequested = errors.New("stop requested")
