@@ -244,6 +244,10 @@ type DeliveryInfo struct {
 	AttemptCount int
 	// Attempts, oldest first: all in the history from Delivery; the last one only, when there is one, in a Page.
 	Attempts []sidehook.Attempt
+	// Event is set by Delivery only.
+	Event *sidehook.Event
+	// Saved is set by Delivery only, while the saved request is still there.
+	Saved *SavedRequest
 }
 
 // Stats counts what a store holds.

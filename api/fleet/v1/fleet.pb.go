@@ -9,6 +9,7 @@
 package fleetv1
 
 import (
+	v1 "github.com/sidehook/sidehook/api/events/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -25,12 +26,126 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type DeliveryState int32
+
+const (
+	DeliveryState_DELIVERY_STATE_UNSPECIFIED DeliveryState = 0
+	DeliveryState_DELIVERY_STATE_PENDING     DeliveryState = 1
+	DeliveryState_DELIVERY_STATE_DELIVERED   DeliveryState = 2
+	DeliveryState_DELIVERY_STATE_DEAD        DeliveryState = 3
+	DeliveryState_DELIVERY_STATE_DROPPED     DeliveryState = 4
+)
+
+// Enum value maps for DeliveryState.
+var (
+	DeliveryState_name = map[int32]string{
+		0: "DELIVERY_STATE_UNSPECIFIED",
+		1: "DELIVERY_STATE_PENDING",
+		2: "DELIVERY_STATE_DELIVERED",
+		3: "DELIVERY_STATE_DEAD",
+		4: "DELIVERY_STATE_DROPPED",
+	}
+	DeliveryState_value = map[string]int32{
+		"DELIVERY_STATE_UNSPECIFIED": 0,
+		"DELIVERY_STATE_PENDING":     1,
+		"DELIVERY_STATE_DELIVERED":   2,
+		"DELIVERY_STATE_DEAD":        3,
+		"DELIVERY_STATE_DROPPED":     4,
+	}
+)
+
+func (x DeliveryState) Enum() *DeliveryState {
+	p := new(DeliveryState)
+	*p = x
+	return p
+}
+
+func (x DeliveryState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeliveryState) Descriptor() protoreflect.EnumDescriptor {
+	return file_fleet_v1_fleet_proto_enumTypes[0].Descriptor()
+}
+
+func (DeliveryState) Type() protoreflect.EnumType {
+	return &file_fleet_v1_fleet_proto_enumTypes[0]
+}
+
+func (x DeliveryState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeliveryState.Descriptor instead.
+func (DeliveryState) EnumDescriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{0}
+}
+
+type OutcomeKind int32
+
+const (
+	OutcomeKind_OUTCOME_KIND_UNSPECIFIED OutcomeKind = 0
+	OutcomeKind_OUTCOME_KIND_DELIVERED   OutcomeKind = 1
+	OutcomeKind_OUTCOME_KIND_RETRY       OutcomeKind = 2
+	OutcomeKind_OUTCOME_KIND_DEAD        OutcomeKind = 3
+	OutcomeKind_OUTCOME_KIND_GONE        OutcomeKind = 4
+	OutcomeKind_OUTCOME_KIND_DROPPED     OutcomeKind = 5
+)
+
+// Enum value maps for OutcomeKind.
+var (
+	OutcomeKind_name = map[int32]string{
+		0: "OUTCOME_KIND_UNSPECIFIED",
+		1: "OUTCOME_KIND_DELIVERED",
+		2: "OUTCOME_KIND_RETRY",
+		3: "OUTCOME_KIND_DEAD",
+		4: "OUTCOME_KIND_GONE",
+		5: "OUTCOME_KIND_DROPPED",
+	}
+	OutcomeKind_value = map[string]int32{
+		"OUTCOME_KIND_UNSPECIFIED": 0,
+		"OUTCOME_KIND_DELIVERED":   1,
+		"OUTCOME_KIND_RETRY":       2,
+		"OUTCOME_KIND_DEAD":        3,
+		"OUTCOME_KIND_GONE":        4,
+		"OUTCOME_KIND_DROPPED":     5,
+	}
+)
+
+func (x OutcomeKind) Enum() *OutcomeKind {
+	p := new(OutcomeKind)
+	*p = x
+	return p
+}
+
+func (x OutcomeKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (OutcomeKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_fleet_v1_fleet_proto_enumTypes[1].Descriptor()
+}
+
+func (OutcomeKind) Type() protoreflect.EnumType {
+	return &file_fleet_v1_fleet_proto_enumTypes[1]
+}
+
+func (x OutcomeKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use OutcomeKind.Descriptor instead.
+func (OutcomeKind) EnumDescriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{1}
+}
+
 type ConnectRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Payload:
 	//
 	//	*ConnectRequest_Hello
 	//	*ConnectRequest_Report
+	//	*ConnectRequest_Answer
 	Payload       isConnectRequest_Payload `protobuf_oneof:"payload"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -91,6 +206,15 @@ func (x *ConnectRequest) GetReport() *Report {
 	return nil
 }
 
+func (x *ConnectRequest) GetAnswer() *Answer {
+	if x != nil {
+		if x, ok := x.Payload.(*ConnectRequest_Answer); ok {
+			return x.Answer
+		}
+	}
+	return nil
+}
+
 type isConnectRequest_Payload interface {
 	isConnectRequest_Payload()
 }
@@ -103,9 +227,15 @@ type ConnectRequest_Report struct {
 	Report *Report `protobuf:"bytes,2,opt,name=report,proto3,oneof"`
 }
 
+type ConnectRequest_Answer struct {
+	Answer *Answer `protobuf:"bytes,3,opt,name=answer,proto3,oneof"`
+}
+
 func (*ConnectRequest_Hello) isConnectRequest_Payload() {}
 
 func (*ConnectRequest_Report) isConnectRequest_Payload() {}
+
+func (*ConnectRequest_Answer) isConnectRequest_Payload() {}
 
 // Hello introduces the sidecar.
 type Hello struct {
@@ -424,6 +554,7 @@ type ConnectResponse struct {
 	// Types that are valid to be assigned to Payload:
 	//
 	//	*ConnectResponse_Welcome
+	//	*ConnectResponse_Command
 	Payload       isConnectResponse_Payload `protobuf_oneof:"payload"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -475,6 +606,15 @@ func (x *ConnectResponse) GetWelcome() *Welcome {
 	return nil
 }
 
+func (x *ConnectResponse) GetCommand() *Command {
+	if x != nil {
+		if x, ok := x.Payload.(*ConnectResponse_Command); ok {
+			return x.Command
+		}
+	}
+	return nil
+}
+
 type isConnectResponse_Payload interface {
 	isConnectResponse_Payload()
 }
@@ -483,7 +623,13 @@ type ConnectResponse_Welcome struct {
 	Welcome *Welcome `protobuf:"bytes,1,opt,name=welcome,proto3,oneof"`
 }
 
+type ConnectResponse_Command struct {
+	Command *Command `protobuf:"bytes,2,opt,name=command,proto3,oneof"`
+}
+
 func (*ConnectResponse_Welcome) isConnectResponse_Payload() {}
+
+func (*ConnectResponse_Command) isConnectResponse_Payload() {}
 
 // Welcome answers Hello.
 type Welcome struct {
@@ -531,14 +677,1443 @@ func (x *Welcome) GetApps() []string {
 	return nil
 }
 
+// Command asks the sidecar for something; it answers each by its id, in any order, within the time given. A sidecar
+// works on several at a time and refuses more than it bears with RESOURCE_EXHAUSTED. It takes commands only about apps
+// that it serves.
+type Command struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen by the control plane; unique within the stream.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How long the control plane waits for the answer; the sidecar gives up then. Required, at most 2 minutes.
+	Within *durationpb.Duration `protobuf:"bytes,2,opt,name=within,proto3" json:"within,omitempty"`
+	// Types that are valid to be assigned to Ask:
+	//
+	//	*Command_ListDeliveries
+	//	*Command_GetDelivery
+	//	*Command_RetryDelivery
+	//	*Command_ReplayDeliveries
+	//	*Command_SendTestEvent
+	//	*Command_Drain
+	Ask           isCommand_Ask `protobuf_oneof:"ask"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Command) Reset() {
+	*x = Command{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Command) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Command) ProtoMessage() {}
+
+func (x *Command) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Command.ProtoReflect.Descriptor instead.
+func (*Command) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Command) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Command) GetWithin() *durationpb.Duration {
+	if x != nil {
+		return x.Within
+	}
+	return nil
+}
+
+func (x *Command) GetAsk() isCommand_Ask {
+	if x != nil {
+		return x.Ask
+	}
+	return nil
+}
+
+func (x *Command) GetListDeliveries() *ListDeliveries {
+	if x != nil {
+		if x, ok := x.Ask.(*Command_ListDeliveries); ok {
+			return x.ListDeliveries
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetGetDelivery() *GetDelivery {
+	if x != nil {
+		if x, ok := x.Ask.(*Command_GetDelivery); ok {
+			return x.GetDelivery
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetRetryDelivery() *RetryDelivery {
+	if x != nil {
+		if x, ok := x.Ask.(*Command_RetryDelivery); ok {
+			return x.RetryDelivery
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetReplayDeliveries() *ReplayDeliveries {
+	if x != nil {
+		if x, ok := x.Ask.(*Command_ReplayDeliveries); ok {
+			return x.ReplayDeliveries
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetSendTestEvent() *SendTestEvent {
+	if x != nil {
+		if x, ok := x.Ask.(*Command_SendTestEvent); ok {
+			return x.SendTestEvent
+		}
+	}
+	return nil
+}
+
+func (x *Command) GetDrain() *Drain {
+	if x != nil {
+		if x, ok := x.Ask.(*Command_Drain); ok {
+			return x.Drain
+		}
+	}
+	return nil
+}
+
+type isCommand_Ask interface {
+	isCommand_Ask()
+}
+
+type Command_ListDeliveries struct {
+	ListDeliveries *ListDeliveries `protobuf:"bytes,3,opt,name=list_deliveries,json=listDeliveries,proto3,oneof"`
+}
+
+type Command_GetDelivery struct {
+	GetDelivery *GetDelivery `protobuf:"bytes,4,opt,name=get_delivery,json=getDelivery,proto3,oneof"`
+}
+
+type Command_RetryDelivery struct {
+	RetryDelivery *RetryDelivery `protobuf:"bytes,5,opt,name=retry_delivery,json=retryDelivery,proto3,oneof"`
+}
+
+type Command_ReplayDeliveries struct {
+	ReplayDeliveries *ReplayDeliveries `protobuf:"bytes,6,opt,name=replay_deliveries,json=replayDeliveries,proto3,oneof"`
+}
+
+type Command_SendTestEvent struct {
+	SendTestEvent *SendTestEvent `protobuf:"bytes,7,opt,name=send_test_event,json=sendTestEvent,proto3,oneof"`
+}
+
+type Command_Drain struct {
+	Drain *Drain `protobuf:"bytes,8,opt,name=drain,proto3,oneof"`
+}
+
+func (*Command_ListDeliveries) isCommand_Ask() {}
+
+func (*Command_GetDelivery) isCommand_Ask() {}
+
+func (*Command_RetryDelivery) isCommand_Ask() {}
+
+func (*Command_ReplayDeliveries) isCommand_Ask() {}
+
+func (*Command_SendTestEvent) isCommand_Ask() {}
+
+func (*Command_Drain) isCommand_Ask() {}
+
+// Answer is what became of a Command.
+type Answer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The command's id.
+	Command uint64 `protobuf:"varint,1,opt,name=command,proto3" json:"command,omitempty"`
+	// Types that are valid to be assigned to Result:
+	//
+	//	*Answer_Failure
+	//	*Answer_DeliveryList
+	//	*Answer_Delivery
+	//	*Answer_Retried
+	//	*Answer_Replayed
+	//	*Answer_TestSent
+	//	*Answer_Draining
+	Result        isAnswer_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answer) Reset() {
+	*x = Answer{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answer) ProtoMessage() {}
+
+func (x *Answer) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answer.ProtoReflect.Descriptor instead.
+func (*Answer) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Answer) GetCommand() uint64 {
+	if x != nil {
+		return x.Command
+	}
+	return 0
+}
+
+func (x *Answer) GetResult() isAnswer_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *Answer) GetFailure() *Failure {
+	if x != nil {
+		if x, ok := x.Result.(*Answer_Failure); ok {
+			return x.Failure
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetDeliveryList() *DeliveryList {
+	if x != nil {
+		if x, ok := x.Result.(*Answer_DeliveryList); ok {
+			return x.DeliveryList
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetDelivery() *Delivery {
+	if x != nil {
+		if x, ok := x.Result.(*Answer_Delivery); ok {
+			return x.Delivery
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetRetried() *Retried {
+	if x != nil {
+		if x, ok := x.Result.(*Answer_Retried); ok {
+			return x.Retried
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetReplayed() *Replayed {
+	if x != nil {
+		if x, ok := x.Result.(*Answer_Replayed); ok {
+			return x.Replayed
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetTestSent() *TestSent {
+	if x != nil {
+		if x, ok := x.Result.(*Answer_TestSent); ok {
+			return x.TestSent
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetDraining() *Draining {
+	if x != nil {
+		if x, ok := x.Result.(*Answer_Draining); ok {
+			return x.Draining
+		}
+	}
+	return nil
+}
+
+type isAnswer_Result interface {
+	isAnswer_Result()
+}
+
+type Answer_Failure struct {
+	// It failed, wholly.
+	Failure *Failure `protobuf:"bytes,2,opt,name=failure,proto3,oneof"`
+}
+
+type Answer_DeliveryList struct {
+	DeliveryList *DeliveryList `protobuf:"bytes,3,opt,name=delivery_list,json=deliveryList,proto3,oneof"`
+}
+
+type Answer_Delivery struct {
+	Delivery *Delivery `protobuf:"bytes,4,opt,name=delivery,proto3,oneof"`
+}
+
+type Answer_Retried struct {
+	Retried *Retried `protobuf:"bytes,5,opt,name=retried,proto3,oneof"`
+}
+
+type Answer_Replayed struct {
+	Replayed *Replayed `protobuf:"bytes,6,opt,name=replayed,proto3,oneof"`
+}
+
+type Answer_TestSent struct {
+	TestSent *TestSent `protobuf:"bytes,7,opt,name=test_sent,json=testSent,proto3,oneof"`
+}
+
+type Answer_Draining struct {
+	Draining *Draining `protobuf:"bytes,8,opt,name=draining,proto3,oneof"`
+}
+
+func (*Answer_Failure) isAnswer_Result() {}
+
+func (*Answer_DeliveryList) isAnswer_Result() {}
+
+func (*Answer_Delivery) isAnswer_Result() {}
+
+func (*Answer_Retried) isAnswer_Result() {}
+
+func (*Answer_Replayed) isAnswer_Result() {}
+
+func (*Answer_TestSent) isAnswer_Result() {}
+
+func (*Answer_Draining) isAnswer_Result() {}
+
+// Failure is why a command failed.
+type Failure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// gRPC status code: 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND (webhook or delivery), 8 RESOURCE_EXHAUSTED,
+	// 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE (stopping), 12 UNIMPLEMENTED (a newer command).
+	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
+	// For people; at most 1024 bytes.
+	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Failure) Reset() {
+	*x = Failure{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Failure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Failure) ProtoMessage() {}
+
+func (x *Failure) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Failure.ProtoReflect.Descriptor instead.
+func (*Failure) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Failure) GetCode() int32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *Failure) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// ListDeliveries lists deliveries, newest first. Unset fields select everything of the app.
+type ListDeliveries struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	App     string        `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Webhook string        `protobuf:"bytes,2,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	State   DeliveryState `protobuf:"varint,3,opt,name=state,proto3,enum=sidehook.fleet.v1.DeliveryState" json:"state,omitempty"`
+	// Type of event, exact.
+	EventType string `protobuf:"bytes,4,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	// Bounds of when the event was accepted: since inclusive, until exclusive.
+	Since *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
+	Until *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=until,proto3" json:"until,omitempty"`
+	// 1 to 200.
+	Limit uint32 `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Only deliveries that stand after this one in this sidecar's list; empty for the first page.
+	After         string `protobuf:"bytes,8,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeliveries) Reset() {
+	*x = ListDeliveries{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeliveries) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeliveries) ProtoMessage() {}
+
+func (x *ListDeliveries) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeliveries.ProtoReflect.Descriptor instead.
+func (*ListDeliveries) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListDeliveries) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *ListDeliveries) GetWebhook() string {
+	if x != nil {
+		return x.Webhook
+	}
+	return ""
+}
+
+func (x *ListDeliveries) GetState() DeliveryState {
+	if x != nil {
+		return x.State
+	}
+	return DeliveryState_DELIVERY_STATE_UNSPECIFIED
+}
+
+func (x *ListDeliveries) GetEventType() string {
+	if x != nil {
+		return x.EventType
+	}
+	return ""
+}
+
+func (x *ListDeliveries) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ListDeliveries) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ListDeliveries) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListDeliveries) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+type DeliveryList struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most limit, with the last attempt of each only, and without event data and request body.
+	Deliveries []*Delivery `protobuf:"bytes,1,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
+	// Whether there are more after the last one.
+	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeliveryList) Reset() {
+	*x = DeliveryList{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeliveryList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeliveryList) ProtoMessage() {}
+
+func (x *DeliveryList) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeliveryList.ProtoReflect.Descriptor instead.
+func (*DeliveryList) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DeliveryList) GetDeliveries() []*Delivery {
+	if x != nil {
+		return x.Deliveries
+	}
+	return nil
+}
+
+func (x *DeliveryList) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// GetDelivery asks for one with its attempts, its event and its request.
+type GetDelivery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	App   string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// dlv_…
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDelivery) Reset() {
+	*x = GetDelivery{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDelivery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDelivery) ProtoMessage() {}
+
+func (x *GetDelivery) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDelivery.ProtoReflect.Descriptor instead.
+func (*GetDelivery) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetDelivery) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *GetDelivery) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// Delivery is one event for one webhook.
+type Delivery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// dlv_…
+	Id         string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	App        string                 `protobuf:"bytes,2,opt,name=app,proto3" json:"app,omitempty"`
+	Webhook    string                 `protobuf:"bytes,3,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	EventId    string                 `protobuf:"bytes,4,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	EventType  string                 `protobuf:"bytes,5,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	AcceptedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=accepted_at,json=acceptedAt,proto3" json:"accepted_at,omitempty"`
+	State      DeliveryState          `protobuf:"varint,7,opt,name=state,proto3,enum=sidehook.fleet.v1.DeliveryState" json:"state,omitempty"`
+	// Set while it is pending and an attempt is scheduled.
+	NextAttempt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=next_attempt,json=nextAttempt,proto3" json:"next_attempt,omitempty"`
+	// Attempts made so far, those that have left the history included.
+	AttemptCount uint32 `protobuf:"varint,9,opt,name=attempt_count,json=attemptCount,proto3" json:"attempt_count,omitempty"`
+	// Oldest first.
+	Attempts []*Attempt `protobuf:"bytes,10,rep,name=attempts,proto3" json:"attempts,omitempty"`
+	// The event, while the history has it. Only from GetDelivery.
+	Event *v1.Event `protobuf:"bytes,11,opt,name=event,proto3" json:"event,omitempty"`
+	// The request's body, where it is known. Only from GetDelivery.
+	Request       *RequestBody `protobuf:"bytes,12,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delivery) Reset() {
+	*x = Delivery{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delivery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delivery) ProtoMessage() {}
+
+func (x *Delivery) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
+func (*Delivery) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Delivery) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Delivery) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *Delivery) GetWebhook() string {
+	if x != nil {
+		return x.Webhook
+	}
+	return ""
+}
+
+func (x *Delivery) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *Delivery) GetEventType() string {
+	if x != nil {
+		return x.EventType
+	}
+	return ""
+}
+
+func (x *Delivery) GetAcceptedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AcceptedAt
+	}
+	return nil
+}
+
+func (x *Delivery) GetState() DeliveryState {
+	if x != nil {
+		return x.State
+	}
+	return DeliveryState_DELIVERY_STATE_UNSPECIFIED
+}
+
+func (x *Delivery) GetNextAttempt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextAttempt
+	}
+	return nil
+}
+
+func (x *Delivery) GetAttemptCount() uint32 {
+	if x != nil {
+		return x.AttemptCount
+	}
+	return 0
+}
+
+func (x *Delivery) GetAttempts() []*Attempt {
+	if x != nil {
+		return x.Attempts
+	}
+	return nil
+}
+
+func (x *Delivery) GetEvent() *v1.Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *Delivery) GetRequest() *RequestBody {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+// RequestBody is what a delivery sends.
+type RequestBody struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Body        []byte                 `protobuf:"bytes,1,opt,name=body,proto3" json:"body,omitempty"`
+	ContentType string                 `protobuf:"bytes,2,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// Not kept from the attempt but made again from the event and the webhook as they are now: what was sent may differ
+	// when the webhook was changed since.
+	MadeAgain     bool `protobuf:"varint,3,opt,name=made_again,json=madeAgain,proto3" json:"made_again,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestBody) Reset() {
+	*x = RequestBody{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestBody) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestBody) ProtoMessage() {}
+
+func (x *RequestBody) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestBody.ProtoReflect.Descriptor instead.
+func (*RequestBody) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RequestBody) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *RequestBody) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *RequestBody) GetMadeAgain() bool {
+	if x != nil {
+		return x.MadeAgain
+	}
+	return false
+}
+
+// Attempt is one HTTP request of a delivery, and what came back.
+type Attempt struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// From 1.
+	Number  uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	At      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	Latency *durationpb.Duration   `protobuf:"bytes,3,opt,name=latency,proto3" json:"latency,omitempty"`
+	Url     string                 `protobuf:"bytes,4,opt,name=url,proto3" json:"url,omitempty"`
+	// As sent, signatures shortened.
+	RequestHeaders []*Header `protobuf:"bytes,5,rep,name=request_headers,json=requestHeaders,proto3" json:"request_headers,omitempty"`
+	// Status of the response; 0 when none came.
+	Status uint32 `protobuf:"varint,6,opt,name=status,proto3" json:"status,omitempty"`
+	// The beginning of the response's body, at most 1024 bytes.
+	Response []byte `protobuf:"bytes,7,opt,name=response,proto3" json:"response,omitempty"`
+	// Why it failed, in plain words; empty when it did not.
+	Error   string      `protobuf:"bytes,8,opt,name=error,proto3" json:"error,omitempty"`
+	Outcome OutcomeKind `protobuf:"varint,9,opt,name=outcome,proto3,enum=sidehook.fleet.v1.OutcomeKind" json:"outcome,omitempty"`
+	// Set with OUTCOME_KIND_RETRY.
+	RetryAt       *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attempt) Reset() {
+	*x = Attempt{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attempt) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attempt) ProtoMessage() {}
+
+func (x *Attempt) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
+func (*Attempt) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Attempt) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Attempt) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Attempt) GetLatency() *durationpb.Duration {
+	if x != nil {
+		return x.Latency
+	}
+	return nil
+}
+
+func (x *Attempt) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Attempt) GetRequestHeaders() []*Header {
+	if x != nil {
+		return x.RequestHeaders
+	}
+	return nil
+}
+
+func (x *Attempt) GetStatus() uint32 {
+	if x != nil {
+		return x.Status
+	}
+	return 0
+}
+
+func (x *Attempt) GetResponse() []byte {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
+func (x *Attempt) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Attempt) GetOutcome() OutcomeKind {
+	if x != nil {
+		return x.Outcome
+	}
+	return OutcomeKind_OUTCOME_KIND_UNSPECIFIED
+}
+
+func (x *Attempt) GetRetryAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetryAt
+	}
+	return nil
+}
+
+type Header struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         string                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Header) Reset() {
+	*x = Header{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Header) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Header) ProtoMessage() {}
+
+func (x *Header) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Header.ProtoReflect.Descriptor instead.
+func (*Header) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Header) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Header) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// RetryDelivery attempts a delivery once more now, whatever became of it: a finished one is queued again, a waiting one
+// is due at once.
+type RetryDelivery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	App   string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	// dlv_…
+	Id            string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryDelivery) Reset() {
+	*x = RetryDelivery{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryDelivery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryDelivery) ProtoMessage() {}
+
+func (x *RetryDelivery) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryDelivery.ProtoReflect.Descriptor instead.
+func (*RetryDelivery) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RetryDelivery) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *RetryDelivery) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type Retried struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Retried) Reset() {
+	*x = Retried{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Retried) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Retried) ProtoMessage() {}
+
+func (x *Retried) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Retried.ProtoReflect.Descriptor instead.
+func (*Retried) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{18}
+}
+
+// ReplayDeliveries queues finished deliveries of a webhook once more, each with its event's id as before.
+type ReplayDeliveries struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	App     string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Webhook string                 `protobuf:"bytes,2,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	// Which ends to take; empty for dead and dropped. Pending ones are left alone.
+	States []DeliveryState `protobuf:"varint,3,rep,packed,name=states,proto3,enum=sidehook.fleet.v1.DeliveryState" json:"states,omitempty"`
+	// Type of event, exact; empty for all.
+	EventType string `protobuf:"bytes,4,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	// Bounds of when the event was accepted: since inclusive, until exclusive; unset for none.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplayDeliveries) Reset() {
+	*x = ReplayDeliveries{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplayDeliveries) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplayDeliveries) ProtoMessage() {}
+
+func (x *ReplayDeliveries) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplayDeliveries.ProtoReflect.Descriptor instead.
+func (*ReplayDeliveries) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ReplayDeliveries) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *ReplayDeliveries) GetWebhook() string {
+	if x != nil {
+		return x.Webhook
+	}
+	return ""
+}
+
+func (x *ReplayDeliveries) GetStates() []DeliveryState {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *ReplayDeliveries) GetEventType() string {
+	if x != nil {
+		return x.EventType
+	}
+	return ""
+}
+
+func (x *ReplayDeliveries) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ReplayDeliveries) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+type Replayed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many were queued.
+	Deliveries    uint32 `protobuf:"varint,1,opt,name=deliveries,proto3" json:"deliveries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replayed) Reset() {
+	*x = Replayed{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replayed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replayed) ProtoMessage() {}
+
+func (x *Replayed) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replayed.ProtoReflect.Descriptor instead.
+func (*Replayed) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Replayed) GetDeliveries() uint32 {
+	if x != nil {
+		return x.Deliveries
+	}
+	return 0
+}
+
+// SendTestEvent sends an event to one webhook alone, whatever its patterns, through the whole path: made durable,
+// transformed, formatted, signed, recorded; a failure is tried again later if the webhook says so. The answer comes after
+// the first attempt. A disabled webhook is refused with FAILED_PRECONDITION.
+type SendTestEvent struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	App     string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Webhook string                 `protobuf:"bytes,2,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	// Its app must be the one above.
+	Event *v1.Event `protobuf:"bytes,3,opt,name=event,proto3" json:"event,omitempty"`
+	// The configuration of the webhook that the test is about: its updated_at in the control plane. The sidecar waits for
+	// it, or a later one, as long as the command allows. Unset: whatever it has.
+	WebhookUpdatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=webhook_updated_at,json=webhookUpdatedAt,proto3" json:"webhook_updated_at,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *SendTestEvent) Reset() {
+	*x = SendTestEvent{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendTestEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendTestEvent) ProtoMessage() {}
+
+func (x *SendTestEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendTestEvent.ProtoReflect.Descriptor instead.
+func (*SendTestEvent) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SendTestEvent) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *SendTestEvent) GetWebhook() string {
+	if x != nil {
+		return x.Webhook
+	}
+	return ""
+}
+
+func (x *SendTestEvent) GetEvent() *v1.Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *SendTestEvent) GetWebhookUpdatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.WebhookUpdatedAt
+	}
+	return nil
+}
+
+type TestSent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// dlv_…
+	DeliveryId    string       `protobuf:"bytes,1,opt,name=delivery_id,json=deliveryId,proto3" json:"delivery_id,omitempty"`
+	Attempt       *Attempt     `protobuf:"bytes,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Request       *RequestBody `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TestSent) Reset() {
+	*x = TestSent{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TestSent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TestSent) ProtoMessage() {}
+
+func (x *TestSent) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TestSent.ProtoReflect.Descriptor instead.
+func (*TestSent) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *TestSent) GetDeliveryId() string {
+	if x != nil {
+		return x.DeliveryId
+	}
+	return ""
+}
+
+func (x *TestSent) GetAttempt() *Attempt {
+	if x != nil {
+		return x.Attempt
+	}
+	return nil
+}
+
+func (x *TestSent) GetRequest() *RequestBody {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+// Drain makes the sidecar refuse events from now on, while it delivers what it has; undone by a restart.
+type Drain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drain) Reset() {
+	*x = Drain{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drain) ProtoMessage() {}
+
+func (x *Drain) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drain.ProtoReflect.Descriptor instead.
+func (*Drain) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{23}
+}
+
+type Draining struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Deliveries that are left.
+	Pending       uint64 `protobuf:"varint,1,opt,name=pending,proto3" json:"pending,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Draining) Reset() {
+	*x = Draining{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Draining) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Draining) ProtoMessage() {}
+
+func (x *Draining) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Draining.ProtoReflect.Descriptor instead.
+func (*Draining) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Draining) GetPending() uint64 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
 var File_fleet_v1_fleet_proto protoreflect.FileDescriptor
 
 const file_fleet_v1_fleet_proto_rawDesc = "" +
 	"\n" +
-	"\x14fleet/v1/fleet.proto\x12\x11sidehook.fleet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x82\x01\n" +
+	"\x14fleet/v1/fleet.proto\x12\x11sidehook.fleet.v1\x1a\x16events/v1/events.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x01\n" +
 	"\x0eConnectRequest\x120\n" +
 	"\x05hello\x18\x01 \x01(\v2\x18.sidehook.fleet.v1.HelloH\x00R\x05hello\x123\n" +
-	"\x06report\x18\x02 \x01(\v2\x19.sidehook.fleet.v1.ReportH\x00R\x06reportB\t\n" +
+	"\x06report\x18\x02 \x01(\v2\x19.sidehook.fleet.v1.ReportH\x00R\x06report\x123\n" +
+	"\x06answer\x18\x03 \x01(\v2\x19.sidehook.fleet.v1.AnswerH\x00R\x06answerB\t\n" +
 	"\apayload\"\x97\x01\n" +
 	"\x05Hello\x12\x1d\n" +
 	"\n" +
@@ -568,12 +2143,132 @@ const file_fleet_v1_fleet_proto_rawDesc = "" +
 	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"?\n" +
 	"\tRejection\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"T\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x8c\x01\n" +
 	"\x0fConnectResponse\x126\n" +
-	"\awelcome\x18\x01 \x01(\v2\x1a.sidehook.fleet.v1.WelcomeH\x00R\awelcomeB\t\n" +
+	"\awelcome\x18\x01 \x01(\v2\x1a.sidehook.fleet.v1.WelcomeH\x00R\awelcome\x126\n" +
+	"\acommand\x18\x02 \x01(\v2\x1a.sidehook.fleet.v1.CommandH\x00R\acommandB\t\n" +
 	"\apayload\"\x1d\n" +
 	"\aWelcome\x12\x12\n" +
-	"\x04apps\x18\x01 \x03(\tR\x04apps2d\n" +
+	"\x04apps\x18\x01 \x03(\tR\x04apps\"\x83\x04\n" +
+	"\aCommand\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x121\n" +
+	"\x06within\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06within\x12L\n" +
+	"\x0flist_deliveries\x18\x03 \x01(\v2!.sidehook.fleet.v1.ListDeliveriesH\x00R\x0elistDeliveries\x12C\n" +
+	"\fget_delivery\x18\x04 \x01(\v2\x1e.sidehook.fleet.v1.GetDeliveryH\x00R\vgetDelivery\x12I\n" +
+	"\x0eretry_delivery\x18\x05 \x01(\v2 .sidehook.fleet.v1.RetryDeliveryH\x00R\rretryDelivery\x12R\n" +
+	"\x11replay_deliveries\x18\x06 \x01(\v2#.sidehook.fleet.v1.ReplayDeliveriesH\x00R\x10replayDeliveries\x12J\n" +
+	"\x0fsend_test_event\x18\a \x01(\v2 .sidehook.fleet.v1.SendTestEventH\x00R\rsendTestEvent\x120\n" +
+	"\x05drain\x18\b \x01(\v2\x18.sidehook.fleet.v1.DrainH\x00R\x05drainB\x05\n" +
+	"\x03ask\"\xd1\x03\n" +
+	"\x06Answer\x12\x18\n" +
+	"\acommand\x18\x01 \x01(\x04R\acommand\x126\n" +
+	"\afailure\x18\x02 \x01(\v2\x1a.sidehook.fleet.v1.FailureH\x00R\afailure\x12F\n" +
+	"\rdelivery_list\x18\x03 \x01(\v2\x1f.sidehook.fleet.v1.DeliveryListH\x00R\fdeliveryList\x129\n" +
+	"\bdelivery\x18\x04 \x01(\v2\x1b.sidehook.fleet.v1.DeliveryH\x00R\bdelivery\x126\n" +
+	"\aretried\x18\x05 \x01(\v2\x1a.sidehook.fleet.v1.RetriedH\x00R\aretried\x129\n" +
+	"\breplayed\x18\x06 \x01(\v2\x1b.sidehook.fleet.v1.ReplayedH\x00R\breplayed\x12:\n" +
+	"\ttest_sent\x18\a \x01(\v2\x1b.sidehook.fleet.v1.TestSentH\x00R\btestSent\x129\n" +
+	"\bdraining\x18\b \x01(\v2\x1b.sidehook.fleet.v1.DrainingH\x00R\bdrainingB\b\n" +
+	"\x06result\"7\n" +
+	"\aFailure\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\x05R\x04code\x12\x18\n" +
+	"\amessage\x18\x02 \x01(\tR\amessage\"\xa3\x02\n" +
+	"\x0eListDeliveries\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
+	"\awebhook\x18\x02 \x01(\tR\awebhook\x126\n" +
+	"\x05state\x18\x03 \x01(\x0e2 .sidehook.fleet.v1.DeliveryStateR\x05state\x12\x1d\n" +
+	"\n" +
+	"event_type\x18\x04 \x01(\tR\teventType\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x14\n" +
+	"\x05limit\x18\a \x01(\rR\x05limit\x12\x14\n" +
+	"\x05after\x18\b \x01(\tR\x05after\"_\n" +
+	"\fDeliveryList\x12;\n" +
+	"\n" +
+	"deliveries\x18\x01 \x03(\v2\x1b.sidehook.fleet.v1.DeliveryR\n" +
+	"deliveries\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"/\n" +
+	"\vGetDelivery\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\xfc\x03\n" +
+	"\bDelivery\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
+	"\x03app\x18\x02 \x01(\tR\x03app\x12\x18\n" +
+	"\awebhook\x18\x03 \x01(\tR\awebhook\x12\x19\n" +
+	"\bevent_id\x18\x04 \x01(\tR\aeventId\x12\x1d\n" +
+	"\n" +
+	"event_type\x18\x05 \x01(\tR\teventType\x12;\n" +
+	"\vaccepted_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"acceptedAt\x126\n" +
+	"\x05state\x18\a \x01(\x0e2 .sidehook.fleet.v1.DeliveryStateR\x05state\x12=\n" +
+	"\fnext_attempt\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vnextAttempt\x12#\n" +
+	"\rattempt_count\x18\t \x01(\rR\fattemptCount\x126\n" +
+	"\battempts\x18\n" +
+	" \x03(\v2\x1a.sidehook.fleet.v1.AttemptR\battempts\x12/\n" +
+	"\x05event\x18\v \x01(\v2\x19.sidehook.events.v1.EventR\x05event\x128\n" +
+	"\arequest\x18\f \x01(\v2\x1e.sidehook.fleet.v1.RequestBodyR\arequest\"c\n" +
+	"\vRequestBody\x12\x12\n" +
+	"\x04body\x18\x01 \x01(\fR\x04body\x12!\n" +
+	"\fcontent_type\x18\x02 \x01(\tR\vcontentType\x12\x1d\n" +
+	"\n" +
+	"made_again\x18\x03 \x01(\bR\tmadeAgain\"\x93\x03\n" +
+	"\aAttempt\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\rR\x06number\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x123\n" +
+	"\alatency\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\alatency\x12\x10\n" +
+	"\x03url\x18\x04 \x01(\tR\x03url\x12B\n" +
+	"\x0frequest_headers\x18\x05 \x03(\v2\x19.sidehook.fleet.v1.HeaderR\x0erequestHeaders\x12\x16\n" +
+	"\x06status\x18\x06 \x01(\rR\x06status\x12\x1a\n" +
+	"\bresponse\x18\a \x01(\fR\bresponse\x12\x14\n" +
+	"\x05error\x18\b \x01(\tR\x05error\x128\n" +
+	"\aoutcome\x18\t \x01(\x0e2\x1e.sidehook.fleet.v1.OutcomeKindR\aoutcome\x125\n" +
+	"\bretry_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\aretryAt\"0\n" +
+	"\x06Header\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"1\n" +
+	"\rRetryDelivery\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\"\t\n" +
+	"\aRetried\"\xfb\x01\n" +
+	"\x10ReplayDeliveries\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
+	"\awebhook\x18\x02 \x01(\tR\awebhook\x128\n" +
+	"\x06states\x18\x03 \x03(\x0e2 .sidehook.fleet.v1.DeliveryStateR\x06states\x12\x1d\n" +
+	"\n" +
+	"event_type\x18\x04 \x01(\tR\teventType\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"*\n" +
+	"\bReplayed\x12\x1e\n" +
+	"\n" +
+	"deliveries\x18\x01 \x01(\rR\n" +
+	"deliveries\"\xb6\x01\n" +
+	"\rSendTestEvent\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
+	"\awebhook\x18\x02 \x01(\tR\awebhook\x12/\n" +
+	"\x05event\x18\x03 \x01(\v2\x19.sidehook.events.v1.EventR\x05event\x12H\n" +
+	"\x12webhook_updated_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x10webhookUpdatedAt\"\x9b\x01\n" +
+	"\bTestSent\x12\x1f\n" +
+	"\vdelivery_id\x18\x01 \x01(\tR\n" +
+	"deliveryId\x124\n" +
+	"\aattempt\x18\x02 \x01(\v2\x1a.sidehook.fleet.v1.AttemptR\aattempt\x128\n" +
+	"\arequest\x18\x03 \x01(\v2\x1e.sidehook.fleet.v1.RequestBodyR\arequest\"\a\n" +
+	"\x05Drain\"$\n" +
+	"\bDraining\x12\x18\n" +
+	"\apending\x18\x01 \x01(\x04R\apending*\x9e\x01\n" +
+	"\rDeliveryState\x12\x1e\n" +
+	"\x1aDELIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16DELIVERY_STATE_PENDING\x10\x01\x12\x1c\n" +
+	"\x18DELIVERY_STATE_DELIVERED\x10\x02\x12\x17\n" +
+	"\x13DELIVERY_STATE_DEAD\x10\x03\x12\x1a\n" +
+	"\x16DELIVERY_STATE_DROPPED\x10\x04*\xa7\x01\n" +
+	"\vOutcomeKind\x12\x1c\n" +
+	"\x18OUTCOME_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16OUTCOME_KIND_DELIVERED\x10\x01\x12\x16\n" +
+	"\x12OUTCOME_KIND_RETRY\x10\x02\x12\x15\n" +
+	"\x11OUTCOME_KIND_DEAD\x10\x03\x12\x15\n" +
+	"\x11OUTCOME_KIND_GONE\x10\x04\x12\x18\n" +
+	"\x14OUTCOME_KIND_DROPPED\x10\x052d\n" +
 	"\fFleetService\x12T\n" +
 	"\aConnect\x12!.sidehook.fleet.v1.ConnectRequest\x1a\".sidehook.fleet.v1.ConnectResponse(\x010\x01B3Z1github.com/sidehook/sidehook/api/fleet/v1;fleetv1b\x06proto3"
 
@@ -589,34 +2284,94 @@ func file_fleet_v1_fleet_proto_rawDescGZIP() []byte {
 	return file_fleet_v1_fleet_proto_rawDescData
 }
 
-var file_fleet_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_fleet_v1_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_fleet_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_fleet_v1_fleet_proto_goTypes = []any{
-	(*ConnectRequest)(nil),        // 0: sidehook.fleet.v1.ConnectRequest
-	(*Hello)(nil),                 // 1: sidehook.fleet.v1.Hello
-	(*Report)(nil),                // 2: sidehook.fleet.v1.Report
-	(*GoneWebhook)(nil),           // 3: sidehook.fleet.v1.GoneWebhook
-	(*Rejection)(nil),             // 4: sidehook.fleet.v1.Rejection
-	(*ConnectResponse)(nil),       // 5: sidehook.fleet.v1.ConnectResponse
-	(*Welcome)(nil),               // 6: sidehook.fleet.v1.Welcome
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
+	(DeliveryState)(0),            // 0: sidehook.fleet.v1.DeliveryState
+	(OutcomeKind)(0),              // 1: sidehook.fleet.v1.OutcomeKind
+	(*ConnectRequest)(nil),        // 2: sidehook.fleet.v1.ConnectRequest
+	(*Hello)(nil),                 // 3: sidehook.fleet.v1.Hello
+	(*Report)(nil),                // 4: sidehook.fleet.v1.Report
+	(*GoneWebhook)(nil),           // 5: sidehook.fleet.v1.GoneWebhook
+	(*Rejection)(nil),             // 6: sidehook.fleet.v1.Rejection
+	(*ConnectResponse)(nil),       // 7: sidehook.fleet.v1.ConnectResponse
+	(*Welcome)(nil),               // 8: sidehook.fleet.v1.Welcome
+	(*Command)(nil),               // 9: sidehook.fleet.v1.Command
+	(*Answer)(nil),                // 10: sidehook.fleet.v1.Answer
+	(*Failure)(nil),               // 11: sidehook.fleet.v1.Failure
+	(*ListDeliveries)(nil),        // 12: sidehook.fleet.v1.ListDeliveries
+	(*DeliveryList)(nil),          // 13: sidehook.fleet.v1.DeliveryList
+	(*GetDelivery)(nil),           // 14: sidehook.fleet.v1.GetDelivery
+	(*Delivery)(nil),              // 15: sidehook.fleet.v1.Delivery
+	(*RequestBody)(nil),           // 16: sidehook.fleet.v1.RequestBody
+	(*Attempt)(nil),               // 17: sidehook.fleet.v1.Attempt
+	(*Header)(nil),                // 18: sidehook.fleet.v1.Header
+	(*RetryDelivery)(nil),         // 19: sidehook.fleet.v1.RetryDelivery
+	(*Retried)(nil),               // 20: sidehook.fleet.v1.Retried
+	(*ReplayDeliveries)(nil),      // 21: sidehook.fleet.v1.ReplayDeliveries
+	(*Replayed)(nil),              // 22: sidehook.fleet.v1.Replayed
+	(*SendTestEvent)(nil),         // 23: sidehook.fleet.v1.SendTestEvent
+	(*TestSent)(nil),              // 24: sidehook.fleet.v1.TestSent
+	(*Drain)(nil),                 // 25: sidehook.fleet.v1.Drain
+	(*Draining)(nil),              // 26: sidehook.fleet.v1.Draining
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(*v1.Event)(nil),              // 29: sidehook.events.v1.Event
 }
 var file_fleet_v1_fleet_proto_depIdxs = []int32{
-	1, // 0: sidehook.fleet.v1.ConnectRequest.hello:type_name -> sidehook.fleet.v1.Hello
-	2, // 1: sidehook.fleet.v1.ConnectRequest.report:type_name -> sidehook.fleet.v1.Report
-	7, // 2: sidehook.fleet.v1.Hello.started_at:type_name -> google.protobuf.Timestamp
-	4, // 3: sidehook.fleet.v1.Report.rejections:type_name -> sidehook.fleet.v1.Rejection
-	8, // 4: sidehook.fleet.v1.Report.oldest_age:type_name -> google.protobuf.Duration
-	3, // 5: sidehook.fleet.v1.Report.gone:type_name -> sidehook.fleet.v1.GoneWebhook
-	7, // 6: sidehook.fleet.v1.GoneWebhook.at:type_name -> google.protobuf.Timestamp
-	6, // 7: sidehook.fleet.v1.ConnectResponse.welcome:type_name -> sidehook.fleet.v1.Welcome
-	0, // 8: sidehook.fleet.v1.FleetService.Connect:input_type -> sidehook.fleet.v1.ConnectRequest
-	5, // 9: sidehook.fleet.v1.FleetService.Connect:output_type -> sidehook.fleet.v1.ConnectResponse
-	9, // [9:10] is the sub-list for method output_type
-	8, // [8:9] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	3,  // 0: sidehook.fleet.v1.ConnectRequest.hello:type_name -> sidehook.fleet.v1.Hello
+	4,  // 1: sidehook.fleet.v1.ConnectRequest.report:type_name -> sidehook.fleet.v1.Report
+	10, // 2: sidehook.fleet.v1.ConnectRequest.answer:type_name -> sidehook.fleet.v1.Answer
+	27, // 3: sidehook.fleet.v1.Hello.started_at:type_name -> google.protobuf.Timestamp
+	6,  // 4: sidehook.fleet.v1.Report.rejections:type_name -> sidehook.fleet.v1.Rejection
+	28, // 5: sidehook.fleet.v1.Report.oldest_age:type_name -> google.protobuf.Duration
+	5,  // 6: sidehook.fleet.v1.Report.gone:type_name -> sidehook.fleet.v1.GoneWebhook
+	27, // 7: sidehook.fleet.v1.GoneWebhook.at:type_name -> google.protobuf.Timestamp
+	8,  // 8: sidehook.fleet.v1.ConnectResponse.welcome:type_name -> sidehook.fleet.v1.Welcome
+	9,  // 9: sidehook.fleet.v1.ConnectResponse.command:type_name -> sidehook.fleet.v1.Command
+	28, // 10: sidehook.fleet.v1.Command.within:type_name -> google.protobuf.Duration
+	12, // 11: sidehook.fleet.v1.Command.list_deliveries:type_name -> sidehook.fleet.v1.ListDeliveries
+	14, // 12: sidehook.fleet.v1.Command.get_delivery:type_name -> sidehook.fleet.v1.GetDelivery
+	19, // 13: sidehook.fleet.v1.Command.retry_delivery:type_name -> sidehook.fleet.v1.RetryDelivery
+	21, // 14: sidehook.fleet.v1.Command.replay_deliveries:type_name -> sidehook.fleet.v1.ReplayDeliveries
+	23, // 15: sidehook.fleet.v1.Command.send_test_event:type_name -> sidehook.fleet.v1.SendTestEvent
+	25, // 16: sidehook.fleet.v1.Command.drain:type_name -> sidehook.fleet.v1.Drain
+	11, // 17: sidehook.fleet.v1.Answer.failure:type_name -> sidehook.fleet.v1.Failure
+	13, // 18: sidehook.fleet.v1.Answer.delivery_list:type_name -> sidehook.fleet.v1.DeliveryList
+	15, // 19: sidehook.fleet.v1.Answer.delivery:type_name -> sidehook.fleet.v1.Delivery
+	20, // 20: sidehook.fleet.v1.Answer.retried:type_name -> sidehook.fleet.v1.Retried
+	22, // 21: sidehook.fleet.v1.Answer.replayed:type_name -> sidehook.fleet.v1.Replayed
+	24, // 22: sidehook.fleet.v1.Answer.test_sent:type_name -> sidehook.fleet.v1.TestSent
+	26, // 23: sidehook.fleet.v1.Answer.draining:type_name -> sidehook.fleet.v1.Draining
+	0,  // 24: sidehook.fleet.v1.ListDeliveries.state:type_name -> sidehook.fleet.v1.DeliveryState
+	27, // 25: sidehook.fleet.v1.ListDeliveries.since:type_name -> google.protobuf.Timestamp
+	27, // 26: sidehook.fleet.v1.ListDeliveries.until:type_name -> google.protobuf.Timestamp
+	15, // 27: sidehook.fleet.v1.DeliveryList.deliveries:type_name -> sidehook.fleet.v1.Delivery
+	27, // 28: sidehook.fleet.v1.Delivery.accepted_at:type_name -> google.protobuf.Timestamp
+	0,  // 29: sidehook.fleet.v1.Delivery.state:type_name -> sidehook.fleet.v1.DeliveryState
+	27, // 30: sidehook.fleet.v1.Delivery.next_attempt:type_name -> google.protobuf.Timestamp
+	17, // 31: sidehook.fleet.v1.Delivery.attempts:type_name -> sidehook.fleet.v1.Attempt
+	29, // 32: sidehook.fleet.v1.Delivery.event:type_name -> sidehook.events.v1.Event
+	16, // 33: sidehook.fleet.v1.Delivery.request:type_name -> sidehook.fleet.v1.RequestBody
+	27, // 34: sidehook.fleet.v1.Attempt.at:type_name -> google.protobuf.Timestamp
+	28, // 35: sidehook.fleet.v1.Attempt.latency:type_name -> google.protobuf.Duration
+	18, // 36: sidehook.fleet.v1.Attempt.request_headers:type_name -> sidehook.fleet.v1.Header
+	1,  // 37: sidehook.fleet.v1.Attempt.outcome:type_name -> sidehook.fleet.v1.OutcomeKind
+	27, // 38: sidehook.fleet.v1.Attempt.retry_at:type_name -> google.protobuf.Timestamp
+	0,  // 39: sidehook.fleet.v1.ReplayDeliveries.states:type_name -> sidehook.fleet.v1.DeliveryState
+	27, // 40: sidehook.fleet.v1.ReplayDeliveries.since:type_name -> google.protobuf.Timestamp
+	27, // 41: sidehook.fleet.v1.ReplayDeliveries.until:type_name -> google.protobuf.Timestamp
+	29, // 42: sidehook.fleet.v1.SendTestEvent.event:type_name -> sidehook.events.v1.Event
+	27, // 43: sidehook.fleet.v1.SendTestEvent.webhook_updated_at:type_name -> google.protobuf.Timestamp
+	17, // 44: sidehook.fleet.v1.TestSent.attempt:type_name -> sidehook.fleet.v1.Attempt
+	16, // 45: sidehook.fleet.v1.TestSent.request:type_name -> sidehook.fleet.v1.RequestBody
+	2,  // 46: sidehook.fleet.v1.FleetService.Connect:input_type -> sidehook.fleet.v1.ConnectRequest
+	7,  // 47: sidehook.fleet.v1.FleetService.Connect:output_type -> sidehook.fleet.v1.ConnectResponse
+	47, // [47:48] is the sub-list for method output_type
+	46, // [46:47] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_fleet_v1_fleet_proto_init() }
@@ -627,22 +2382,42 @@ func file_fleet_v1_fleet_proto_init() {
 	file_fleet_v1_fleet_proto_msgTypes[0].OneofWrappers = []any{
 		(*ConnectRequest_Hello)(nil),
 		(*ConnectRequest_Report)(nil),
+		(*ConnectRequest_Answer)(nil),
 	}
 	file_fleet_v1_fleet_proto_msgTypes[5].OneofWrappers = []any{
 		(*ConnectResponse_Welcome)(nil),
+		(*ConnectResponse_Command)(nil),
+	}
+	file_fleet_v1_fleet_proto_msgTypes[7].OneofWrappers = []any{
+		(*Command_ListDeliveries)(nil),
+		(*Command_GetDelivery)(nil),
+		(*Command_RetryDelivery)(nil),
+		(*Command_ReplayDeliveries)(nil),
+		(*Command_SendTestEvent)(nil),
+		(*Command_Drain)(nil),
+	}
+	file_fleet_v1_fleet_proto_msgTypes[8].OneofWrappers = []any{
+		(*Answer_Failure)(nil),
+		(*Answer_DeliveryList)(nil),
+		(*Answer_Delivery)(nil),
+		(*Answer_Retried)(nil),
+		(*Answer_Replayed)(nil),
+		(*Answer_TestSent)(nil),
+		(*Answer_Draining)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fleet_v1_fleet_proto_rawDesc), len(file_fleet_v1_fleet_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   7,
+			NumEnums:      2,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_fleet_v1_fleet_proto_goTypes,
 		DependencyIndexes: file_fleet_v1_fleet_proto_depIdxs,
+		EnumInfos:         file_fleet_v1_fleet_proto_enumTypes,
 		MessageInfos:      file_fleet_v1_fleet_proto_msgTypes,
 	}.Build()
 	File_fleet_v1_fleet_proto = out.File

@@ -30,7 +30,7 @@ const (
 //
 // FleetService is dialled by the sidecar, with the credential it uses for xDS.
 type FleetServiceClient interface {
-	// Connect carries reports up and, later, commands down. The first request is a Hello. A sidecar that connects
+	// Connect carries reports and answers up and commands down. The first request is a Hello. A sidecar that connects
 	// again under its id replaces its earlier stream.
 	Connect(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ConnectRequest, ConnectResponse], error)
 }
@@ -62,7 +62,7 @@ type FleetService_ConnectClient = grpc.BidiStreamingClient[ConnectRequest, Conne
 //
 // FleetService is dialled by the sidecar, with the credential it uses for xDS.
 type FleetServiceServer interface {
-	// Connect carries reports up and, later, commands down. The first request is a Hello. A sidecar that connects
+	// Connect carries reports and answers up and commands down. The first request is a Hello. A sidecar that connects
 	// again under its id replaces its earlier stream.
 	Connect(grpc.BidiStreamingServer[ConnectRequest, ConnectResponse]) error
 	mustEmbedUnimplementedFleetServiceServer()
