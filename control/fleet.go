@@ -103,6 +103,40 @@ type Sidecar struct {
 	Delivered       uint64
 	Dead            uint64
 	FailedAttempts  uint64
+	Transformers    []TransformerStatus
+}
+
+// TransformerStatus is how a transformer fares on a sidecar.
+type TransformerStatus struct {
+	Name    string
+	Version string
+	State   TransformerState
+	// Error says why it is not running.
+	Error    string
+	Restarts uint32
+}
+
+// TransformerState of a transformer on a sidecar.
+type TransformerState string
+
+// The states of a transformer on a sidecar.
+const (
+	TransformerIdle    TransformerState = "idle"    // installed; starts when a delivery needs it
+	TransformerRunning TransformerState = "running" //
+	TransformerFailing TransformerState = "failing" // cannot be started now; its webhooks' deliveries wait
+	TransformerMissing TransformerState = "missing" // named by configuration, but not installed
+)
+
+// WebhookHealth is how a webhook fares, over all sidecars that reported of it since they started. Test events are left
+// out.
+type WebhookHealth struct {
+	Delivered, Dead, FailedAttempts uint64
+	// LastSuccess and LastFailure of an attempt; zero for never.
+	LastSuccess, LastFailure time.Time
+	// LastError is that of the last failure.
+	LastError string
+	// Paused says why deliveries wait although they are due; empty when they do not.
+	Paused string
 }
 
 // Rejection is a resource that a sidecar refused.

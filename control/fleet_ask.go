@@ -46,3 +46,14 @@ func (f *Fleet) SendTest(ctx context.Context, k sidehook.WebhookKey, event *side
 func (f *Fleet) Drain(ctx context.Context, sidecar string) (pending int, err error) {
 	return 0, errNotAsked
 }
+
+// WebhookHealth tells how a webhook fares; zero when no sidecar has reported of it.
+func (f *Fleet) WebhookHealth(k sidehook.WebhookKey) WebhookHealth {
+	return WebhookHealth{}
+}
+
+// Changes gives a channel that receives after something of an app's sidecars changed: one came or went, or a report told
+// news. Several changes may be told as one. It is closed when ctx ends or the Fleet closes.
+func (f *Fleet) Changes(ctx context.Context, app string) <-chan struct{} {
+	return nil
+}

@@ -26,6 +26,64 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type TransformerState int32
+
+const (
+	TransformerState_TRANSFORMER_STATE_UNSPECIFIED TransformerState = 0
+	// Installed; starts when a delivery needs it.
+	TransformerState_TRANSFORMER_STATE_IDLE    TransformerState = 1
+	TransformerState_TRANSFORMER_STATE_RUNNING TransformerState = 2
+	// Cannot be started now; its webhooks' deliveries wait.
+	TransformerState_TRANSFORMER_STATE_FAILING TransformerState = 3
+	// Named by configuration, but not installed here.
+	TransformerState_TRANSFORMER_STATE_MISSING TransformerState = 4
+)
+
+// Enum value maps for TransformerState.
+var (
+	TransformerState_name = map[int32]string{
+		0: "TRANSFORMER_STATE_UNSPECIFIED",
+		1: "TRANSFORMER_STATE_IDLE",
+		2: "TRANSFORMER_STATE_RUNNING",
+		3: "TRANSFORMER_STATE_FAILING",
+		4: "TRANSFORMER_STATE_MISSING",
+	}
+	TransformerState_value = map[string]int32{
+		"TRANSFORMER_STATE_UNSPECIFIED": 0,
+		"TRANSFORMER_STATE_IDLE":        1,
+		"TRANSFORMER_STATE_RUNNING":     2,
+		"TRANSFORMER_STATE_FAILING":     3,
+		"TRANSFORMER_STATE_MISSING":     4,
+	}
+)
+
+func (x TransformerState) Enum() *TransformerState {
+	p := new(TransformerState)
+	*p = x
+	return p
+}
+
+func (x TransformerState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TransformerState) Descriptor() protoreflect.EnumDescriptor {
+	return file_fleet_v1_fleet_proto_enumTypes[0].Descriptor()
+}
+
+func (TransformerState) Type() protoreflect.EnumType {
+	return &file_fleet_v1_fleet_proto_enumTypes[0]
+}
+
+func (x TransformerState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TransformerState.Descriptor instead.
+func (TransformerState) EnumDescriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{0}
+}
+
 type DeliveryState int32
 
 const (
@@ -65,11 +123,11 @@ func (x DeliveryState) String() string {
 }
 
 func (DeliveryState) Descriptor() protoreflect.EnumDescriptor {
-	return file_fleet_v1_fleet_proto_enumTypes[0].Descriptor()
+	return file_fleet_v1_fleet_proto_enumTypes[1].Descriptor()
 }
 
 func (DeliveryState) Type() protoreflect.EnumType {
-	return &file_fleet_v1_fleet_proto_enumTypes[0]
+	return &file_fleet_v1_fleet_proto_enumTypes[1]
 }
 
 func (x DeliveryState) Number() protoreflect.EnumNumber {
@@ -78,7 +136,7 @@ func (x DeliveryState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use DeliveryState.Descriptor instead.
 func (DeliveryState) EnumDescriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{0}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{1}
 }
 
 type OutcomeKind int32
@@ -123,11 +181,11 @@ func (x OutcomeKind) String() string {
 }
 
 func (OutcomeKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_fleet_v1_fleet_proto_enumTypes[1].Descriptor()
+	return file_fleet_v1_fleet_proto_enumTypes[2].Descriptor()
 }
 
 func (OutcomeKind) Type() protoreflect.EnumType {
-	return &file_fleet_v1_fleet_proto_enumTypes[1]
+	return &file_fleet_v1_fleet_proto_enumTypes[2]
 }
 
 func (x OutcomeKind) Number() protoreflect.EnumNumber {
@@ -136,7 +194,7 @@ func (x OutcomeKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OutcomeKind.Descriptor instead.
 func (OutcomeKind) EnumDescriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{1}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{2}
 }
 
 type ConnectRequest struct {
@@ -329,7 +387,12 @@ type Report struct {
 	FailedAttempts uint64 `protobuf:"varint,9,opt,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
 	// Webhooks whose endpoint answered 410 Gone since the configuration that the sidecar applies, at most 100. The
 	// control plane disables them.
-	Gone          []*GoneWebhook `protobuf:"bytes,10,rep,name=gone,proto3" json:"gone,omitempty"`
+	Gone []*GoneWebhook `protobuf:"bytes,10,rep,name=gone,proto3" json:"gone,omitempty"`
+	// The transformers that this sidecar has installed or its configuration names, at most 100.
+	Transformers []*TransformerStatus `protobuf:"bytes,11,rep,name=transformers,proto3" json:"transformers,omitempty"`
+	// Webhooks whose health changed since the last report of this stream (in the first one: all that were attempted since
+	// the start), at most 1000; the rest follow in the next report.
+	Webhooks      []*WebhookHealth `protobuf:"bytes,12,rep,name=webhooks,proto3" json:"webhooks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -434,6 +497,213 @@ func (x *Report) GetGone() []*GoneWebhook {
 	return nil
 }
 
+func (x *Report) GetTransformers() []*TransformerStatus {
+	if x != nil {
+		return x.Transformers
+	}
+	return nil
+}
+
+func (x *Report) GetWebhooks() []*WebhookHealth {
+	if x != nil {
+		return x.Webhooks
+	}
+	return nil
+}
+
+// TransformerStatus is how a transformer fares on a sidecar.
+type TransformerStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// As the transformer itself says; empty while it has not been started.
+	Version string           `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
+	State   TransformerState `protobuf:"varint,3,opt,name=state,proto3,enum=sidehook.fleet.v1.TransformerState" json:"state,omitempty"`
+	// Why it is not running; empty when it is, or was not needed yet. At most 1024 bytes.
+	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// Times it was started again after it ended by itself or was ended for hanging.
+	Restarts      uint32 `protobuf:"varint,5,opt,name=restarts,proto3" json:"restarts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransformerStatus) Reset() {
+	*x = TransformerStatus{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransformerStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransformerStatus) ProtoMessage() {}
+
+func (x *TransformerStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransformerStatus.ProtoReflect.Descriptor instead.
+func (*TransformerStatus) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *TransformerStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *TransformerStatus) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *TransformerStatus) GetState() TransformerState {
+	if x != nil {
+		return x.State
+	}
+	return TransformerState_TRANSFORMER_STATE_UNSPECIFIED
+}
+
+func (x *TransformerStatus) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *TransformerStatus) GetRestarts() uint32 {
+	if x != nil {
+		return x.Restarts
+	}
+	return 0
+}
+
+// WebhookHealth is how a webhook fares on a sidecar. Counts are since the sidecar's start and leave test events out.
+type WebhookHealth struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	App            string                 `protobuf:"bytes,1,opt,name=app,proto3" json:"app,omitempty"`
+	Webhook        string                 `protobuf:"bytes,2,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	Delivered      uint64                 `protobuf:"varint,3,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Dead           uint64                 `protobuf:"varint,4,opt,name=dead,proto3" json:"dead,omitempty"`
+	FailedAttempts uint64                 `protobuf:"varint,5,opt,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
+	// When an attempt last succeeded and last failed; unset for never since the start.
+	LastSuccess *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last_success,json=lastSuccess,proto3" json:"last_success,omitempty"`
+	LastFailure *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last_failure,json=lastFailure,proto3" json:"last_failure,omitempty"`
+	// Error of that failure, in plain words; at most 1024 bytes.
+	LastError string `protobuf:"bytes,8,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// Why deliveries wait although they are due (a missing secret, an unavailable transformer, an endpoint that is down);
+	// empty when they do not.
+	Paused        string `protobuf:"bytes,9,opt,name=paused,proto3" json:"paused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebhookHealth) Reset() {
+	*x = WebhookHealth{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebhookHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebhookHealth) ProtoMessage() {}
+
+func (x *WebhookHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebhookHealth.ProtoReflect.Descriptor instead.
+func (*WebhookHealth) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *WebhookHealth) GetApp() string {
+	if x != nil {
+		return x.App
+	}
+	return ""
+}
+
+func (x *WebhookHealth) GetWebhook() string {
+	if x != nil {
+		return x.Webhook
+	}
+	return ""
+}
+
+func (x *WebhookHealth) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *WebhookHealth) GetDead() uint64 {
+	if x != nil {
+		return x.Dead
+	}
+	return 0
+}
+
+func (x *WebhookHealth) GetFailedAttempts() uint64 {
+	if x != nil {
+		return x.FailedAttempts
+	}
+	return 0
+}
+
+func (x *WebhookHealth) GetLastSuccess() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSuccess
+	}
+	return nil
+}
+
+func (x *WebhookHealth) GetLastFailure() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastFailure
+	}
+	return nil
+}
+
+func (x *WebhookHealth) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *WebhookHealth) GetPaused() string {
+	if x != nil {
+		return x.Paused
+	}
+	return ""
+}
+
 // GoneWebhook is a webhook whose endpoint does not exist any more.
 type GoneWebhook struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -447,7 +717,7 @@ type GoneWebhook struct {
 
 func (x *GoneWebhook) Reset() {
 	*x = GoneWebhook{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[3]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +729,7 @@ func (x *GoneWebhook) String() string {
 func (*GoneWebhook) ProtoMessage() {}
 
 func (x *GoneWebhook) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[3]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,7 +742,7 @@ func (x *GoneWebhook) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GoneWebhook.ProtoReflect.Descriptor instead.
 func (*GoneWebhook) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{3}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GoneWebhook) GetApp() string {
@@ -507,7 +777,7 @@ type Rejection struct {
 
 func (x *Rejection) Reset() {
 	*x = Rejection{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[4]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -519,7 +789,7 @@ func (x *Rejection) String() string {
 func (*Rejection) ProtoMessage() {}
 
 func (x *Rejection) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[4]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -532,7 +802,7 @@ func (x *Rejection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rejection.ProtoReflect.Descriptor instead.
 func (*Rejection) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{4}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Rejection) GetResource() string {
@@ -562,7 +832,7 @@ type ConnectResponse struct {
 
 func (x *ConnectResponse) Reset() {
 	*x = ConnectResponse{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[5]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -574,7 +844,7 @@ func (x *ConnectResponse) String() string {
 func (*ConnectResponse) ProtoMessage() {}
 
 func (x *ConnectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[5]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -587,7 +857,7 @@ func (x *ConnectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConnectResponse.ProtoReflect.Descriptor instead.
 func (*ConnectResponse) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{5}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ConnectResponse) GetPayload() isConnectResponse_Payload {
@@ -642,7 +912,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[6]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +924,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[6]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +937,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{6}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Welcome) GetApps() []string {
@@ -701,7 +971,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[7]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -713,7 +983,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[7]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -726,7 +996,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{7}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Command) GetId() uint64 {
@@ -865,7 +1135,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[8]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +1147,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[8]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +1160,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{8}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Answer) GetCommand() uint64 {
@@ -1031,7 +1301,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[9]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1313,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[9]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1326,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{9}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Failure) GetCode() int32 {
@@ -1095,7 +1365,7 @@ type ListDeliveries struct {
 
 func (x *ListDeliveries) Reset() {
 	*x = ListDeliveries{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[10]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1107,7 +1377,7 @@ func (x *ListDeliveries) String() string {
 func (*ListDeliveries) ProtoMessage() {}
 
 func (x *ListDeliveries) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[10]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1120,7 +1390,7 @@ func (x *ListDeliveries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeliveries.ProtoReflect.Descriptor instead.
 func (*ListDeliveries) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{10}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListDeliveries) GetApp() string {
@@ -1191,7 +1461,7 @@ type DeliveryList struct {
 
 func (x *DeliveryList) Reset() {
 	*x = DeliveryList{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[11]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1473,7 @@ func (x *DeliveryList) String() string {
 func (*DeliveryList) ProtoMessage() {}
 
 func (x *DeliveryList) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[11]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1486,7 @@ func (x *DeliveryList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryList.ProtoReflect.Descriptor instead.
 func (*DeliveryList) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{11}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeliveryList) GetDeliveries() []*Delivery {
@@ -1245,7 +1515,7 @@ type GetDelivery struct {
 
 func (x *GetDelivery) Reset() {
 	*x = GetDelivery{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[12]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1527,7 @@ func (x *GetDelivery) String() string {
 func (*GetDelivery) ProtoMessage() {}
 
 func (x *GetDelivery) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[12]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1540,7 @@ func (x *GetDelivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDelivery.ProtoReflect.Descriptor instead.
 func (*GetDelivery) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{12}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetDelivery) GetApp() string {
@@ -1314,7 +1584,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[13]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1326,7 +1596,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[13]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1339,7 +1609,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{13}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Delivery) GetId() string {
@@ -1440,7 +1710,7 @@ type RequestBody struct {
 
 func (x *RequestBody) Reset() {
 	*x = RequestBody{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[14]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1722,7 @@ func (x *RequestBody) String() string {
 func (*RequestBody) ProtoMessage() {}
 
 func (x *RequestBody) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[14]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1735,7 @@ func (x *RequestBody) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestBody.ProtoReflect.Descriptor instead.
 func (*RequestBody) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{14}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RequestBody) GetBody() []byte {
@@ -1514,7 +1784,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[15]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1796,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[15]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1809,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{15}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Attempt) GetNumber() uint32 {
@@ -1622,7 +1892,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[16]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +1904,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[16]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +1917,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{16}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Header) GetKey() string {
@@ -1677,7 +1947,7 @@ type RetryDelivery struct {
 
 func (x *RetryDelivery) Reset() {
 	*x = RetryDelivery{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[17]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1959,7 @@ func (x *RetryDelivery) String() string {
 func (*RetryDelivery) ProtoMessage() {}
 
 func (x *RetryDelivery) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[17]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1972,7 @@ func (x *RetryDelivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryDelivery.ProtoReflect.Descriptor instead.
 func (*RetryDelivery) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{17}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RetryDelivery) GetApp() string {
@@ -1727,7 +1997,7 @@ type Retried struct {
 
 func (x *Retried) Reset() {
 	*x = Retried{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[18]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1739,7 +2009,7 @@ func (x *Retried) String() string {
 func (*Retried) ProtoMessage() {}
 
 func (x *Retried) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[18]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1752,7 +2022,7 @@ func (x *Retried) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retried.ProtoReflect.Descriptor instead.
 func (*Retried) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{18}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{20}
 }
 
 // ReplayDeliveries queues finished deliveries of a webhook once more, each with its event's id as before.
@@ -1773,7 +2043,7 @@ type ReplayDeliveries struct {
 
 func (x *ReplayDeliveries) Reset() {
 	*x = ReplayDeliveries{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[19]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1785,7 +2055,7 @@ func (x *ReplayDeliveries) String() string {
 func (*ReplayDeliveries) ProtoMessage() {}
 
 func (x *ReplayDeliveries) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[19]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1798,7 +2068,7 @@ func (x *ReplayDeliveries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayDeliveries.ProtoReflect.Descriptor instead.
 func (*ReplayDeliveries) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{19}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReplayDeliveries) GetApp() string {
@@ -1853,7 +2123,7 @@ type Replayed struct {
 
 func (x *Replayed) Reset() {
 	*x = Replayed{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[20]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +2135,7 @@ func (x *Replayed) String() string {
 func (*Replayed) ProtoMessage() {}
 
 func (x *Replayed) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[20]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +2148,7 @@ func (x *Replayed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replayed.ProtoReflect.Descriptor instead.
 func (*Replayed) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{20}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Replayed) GetDeliveries() uint32 {
@@ -1906,7 +2176,7 @@ type SendTestEvent struct {
 
 func (x *SendTestEvent) Reset() {
 	*x = SendTestEvent{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[21]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1918,7 +2188,7 @@ func (x *SendTestEvent) String() string {
 func (*SendTestEvent) ProtoMessage() {}
 
 func (x *SendTestEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[21]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1931,7 +2201,7 @@ func (x *SendTestEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendTestEvent.ProtoReflect.Descriptor instead.
 func (*SendTestEvent) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{21}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SendTestEvent) GetApp() string {
@@ -1974,7 +2244,7 @@ type TestSent struct {
 
 func (x *TestSent) Reset() {
 	*x = TestSent{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[22]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1986,7 +2256,7 @@ func (x *TestSent) String() string {
 func (*TestSent) ProtoMessage() {}
 
 func (x *TestSent) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[22]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1999,7 +2269,7 @@ func (x *TestSent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestSent.ProtoReflect.Descriptor instead.
 func (*TestSent) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{22}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TestSent) GetDeliveryId() string {
@@ -2032,7 +2302,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[23]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2044,7 +2314,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[23]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2057,7 +2327,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{23}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{25}
 }
 
 type Draining struct {
@@ -2070,7 +2340,7 @@ type Draining struct {
 
 func (x *Draining) Reset() {
 	*x = Draining{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[24]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2082,7 +2352,7 @@ func (x *Draining) String() string {
 func (*Draining) ProtoMessage() {}
 
 func (x *Draining) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[24]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2095,7 +2365,7 @@ func (x *Draining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draining.ProtoReflect.Descriptor instead.
 func (*Draining) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{24}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Draining) GetPending() uint64 {
@@ -2121,7 +2391,7 @@ const file_fleet_v1_fleet_proto_rawDesc = "" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x129\n" +
 	"\n" +
-	"started_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"\x80\x03\n" +
+	"started_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"\x88\x04\n" +
 	"\x06Report\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12\x14\n" +
 	"\x05stale\x18\x02 \x01(\bR\x05stale\x12)\n" +
@@ -2136,7 +2406,26 @@ const file_fleet_v1_fleet_proto_rawDesc = "" +
 	"\x04dead\x18\b \x01(\x04R\x04dead\x12'\n" +
 	"\x0ffailed_attempts\x18\t \x01(\x04R\x0efailedAttempts\x122\n" +
 	"\x04gone\x18\n" +
-	" \x03(\v2\x1e.sidehook.fleet.v1.GoneWebhookR\x04gone\"e\n" +
+	" \x03(\v2\x1e.sidehook.fleet.v1.GoneWebhookR\x04gone\x12H\n" +
+	"\ftransformers\x18\v \x03(\v2$.sidehook.fleet.v1.TransformerStatusR\ftransformers\x12<\n" +
+	"\bwebhooks\x18\f \x03(\v2 .sidehook.fleet.v1.WebhookHealthR\bwebhooks\"\xae\x01\n" +
+	"\x11TransformerStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
+	"\x05state\x18\x03 \x01(\x0e2#.sidehook.fleet.v1.TransformerStateR\x05state\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12\x1a\n" +
+	"\brestarts\x18\x05 \x01(\rR\brestarts\"\xcb\x02\n" +
+	"\rWebhookHealth\x12\x10\n" +
+	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
+	"\awebhook\x18\x02 \x01(\tR\awebhook\x12\x1c\n" +
+	"\tdelivered\x18\x03 \x01(\x04R\tdelivered\x12\x12\n" +
+	"\x04dead\x18\x04 \x01(\x04R\x04dead\x12'\n" +
+	"\x0ffailed_attempts\x18\x05 \x01(\x04R\x0efailedAttempts\x12=\n" +
+	"\flast_success\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vlastSuccess\x12=\n" +
+	"\flast_failure\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vlastFailure\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\b \x01(\tR\tlastError\x12\x16\n" +
+	"\x06paused\x18\t \x01(\tR\x06paused\"e\n" +
 	"\vGoneWebhook\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
 	"\awebhook\x18\x02 \x01(\tR\awebhook\x12*\n" +
@@ -2255,7 +2544,13 @@ const file_fleet_v1_fleet_proto_rawDesc = "" +
 	"\arequest\x18\x03 \x01(\v2\x1e.sidehook.fleet.v1.RequestBodyR\arequest\"\a\n" +
 	"\x05Drain\"$\n" +
 	"\bDraining\x12\x18\n" +
-	"\apending\x18\x01 \x01(\x04R\apending*\x9e\x01\n" +
+	"\apending\x18\x01 \x01(\x04R\apending*\xae\x01\n" +
+	"\x10TransformerState\x12!\n" +
+	"\x1dTRANSFORMER_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16TRANSFORMER_STATE_IDLE\x10\x01\x12\x1d\n" +
+	"\x19TRANSFORMER_STATE_RUNNING\x10\x02\x12\x1d\n" +
+	"\x19TRANSFORMER_STATE_FAILING\x10\x03\x12\x1d\n" +
+	"\x19TRANSFORMER_STATE_MISSING\x10\x04*\x9e\x01\n" +
 	"\rDeliveryState\x12\x1e\n" +
 	"\x1aDELIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16DELIVERY_STATE_PENDING\x10\x01\x12\x1c\n" +
@@ -2284,94 +2579,102 @@ func file_fleet_v1_fleet_proto_rawDescGZIP() []byte {
 	return file_fleet_v1_fleet_proto_rawDescData
 }
 
-var file_fleet_v1_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fleet_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_fleet_v1_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_fleet_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_fleet_v1_fleet_proto_goTypes = []any{
-	(DeliveryState)(0),            // 0: sidehook.fleet.v1.DeliveryState
-	(OutcomeKind)(0),              // 1: sidehook.fleet.v1.OutcomeKind
-	(*ConnectRequest)(nil),        // 2: sidehook.fleet.v1.ConnectRequest
-	(*Hello)(nil),                 // 3: sidehook.fleet.v1.Hello
-	(*Report)(nil),                // 4: sidehook.fleet.v1.Report
-	(*GoneWebhook)(nil),           // 5: sidehook.fleet.v1.GoneWebhook
-	(*Rejection)(nil),             // 6: sidehook.fleet.v1.Rejection
-	(*ConnectResponse)(nil),       // 7: sidehook.fleet.v1.ConnectResponse
-	(*Welcome)(nil),               // 8: sidehook.fleet.v1.Welcome
-	(*Command)(nil),               // 9: sidehook.fleet.v1.Command
-	(*Answer)(nil),                // 10: sidehook.fleet.v1.Answer
-	(*Failure)(nil),               // 11: sidehook.fleet.v1.Failure
-	(*ListDeliveries)(nil),        // 12: sidehook.fleet.v1.ListDeliveries
-	(*DeliveryList)(nil),          // 13: sidehook.fleet.v1.DeliveryList
-	(*GetDelivery)(nil),           // 14: sidehook.fleet.v1.GetDelivery
-	(*Delivery)(nil),              // 15: sidehook.fleet.v1.Delivery
-	(*RequestBody)(nil),           // 16: sidehook.fleet.v1.RequestBody
-	(*Attempt)(nil),               // 17: sidehook.fleet.v1.Attempt
-	(*Header)(nil),                // 18: sidehook.fleet.v1.Header
-	(*RetryDelivery)(nil),         // 19: sidehook.fleet.v1.RetryDelivery
-	(*Retried)(nil),               // 20: sidehook.fleet.v1.Retried
-	(*ReplayDeliveries)(nil),      // 21: sidehook.fleet.v1.ReplayDeliveries
-	(*Replayed)(nil),              // 22: sidehook.fleet.v1.Replayed
-	(*SendTestEvent)(nil),         // 23: sidehook.fleet.v1.SendTestEvent
-	(*TestSent)(nil),              // 24: sidehook.fleet.v1.TestSent
-	(*Drain)(nil),                 // 25: sidehook.fleet.v1.Drain
-	(*Draining)(nil),              // 26: sidehook.fleet.v1.Draining
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
-	(*v1.Event)(nil),              // 29: sidehook.events.v1.Event
+	(TransformerState)(0),         // 0: sidehook.fleet.v1.TransformerState
+	(DeliveryState)(0),            // 1: sidehook.fleet.v1.DeliveryState
+	(OutcomeKind)(0),              // 2: sidehook.fleet.v1.OutcomeKind
+	(*ConnectRequest)(nil),        // 3: sidehook.fleet.v1.ConnectRequest
+	(*Hello)(nil),                 // 4: sidehook.fleet.v1.Hello
+	(*Report)(nil),                // 5: sidehook.fleet.v1.Report
+	(*TransformerStatus)(nil),     // 6: sidehook.fleet.v1.TransformerStatus
+	(*WebhookHealth)(nil),         // 7: sidehook.fleet.v1.WebhookHealth
+	(*GoneWebhook)(nil),           // 8: sidehook.fleet.v1.GoneWebhook
+	(*Rejection)(nil),             // 9: sidehook.fleet.v1.Rejection
+	(*ConnectResponse)(nil),       // 10: sidehook.fleet.v1.ConnectResponse
+	(*Welcome)(nil),               // 11: sidehook.fleet.v1.Welcome
+	(*Command)(nil),               // 12: sidehook.fleet.v1.Command
+	(*Answer)(nil),                // 13: sidehook.fleet.v1.Answer
+	(*Failure)(nil),               // 14: sidehook.fleet.v1.Failure
+	(*ListDeliveries)(nil),        // 15: sidehook.fleet.v1.ListDeliveries
+	(*DeliveryList)(nil),          // 16: sidehook.fleet.v1.DeliveryList
+	(*GetDelivery)(nil),           // 17: sidehook.fleet.v1.GetDelivery
+	(*Delivery)(nil),              // 18: sidehook.fleet.v1.Delivery
+	(*RequestBody)(nil),           // 19: sidehook.fleet.v1.RequestBody
+	(*Attempt)(nil),               // 20: sidehook.fleet.v1.Attempt
+	(*Header)(nil),                // 21: sidehook.fleet.v1.Header
+	(*RetryDelivery)(nil),         // 22: sidehook.fleet.v1.RetryDelivery
+	(*Retried)(nil),               // 23: sidehook.fleet.v1.Retried
+	(*ReplayDeliveries)(nil),      // 24: sidehook.fleet.v1.ReplayDeliveries
+	(*Replayed)(nil),              // 25: sidehook.fleet.v1.Replayed
+	(*SendTestEvent)(nil),         // 26: sidehook.fleet.v1.SendTestEvent
+	(*TestSent)(nil),              // 27: sidehook.fleet.v1.TestSent
+	(*Drain)(nil),                 // 28: sidehook.fleet.v1.Drain
+	(*Draining)(nil),              // 29: sidehook.fleet.v1.Draining
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
+	(*v1.Event)(nil),              // 32: sidehook.events.v1.Event
 }
 var file_fleet_v1_fleet_proto_depIdxs = []int32{
-	3,  // 0: sidehook.fleet.v1.ConnectRequest.hello:type_name -> sidehook.fleet.v1.Hello
-	4,  // 1: sidehook.fleet.v1.ConnectRequest.report:type_name -> sidehook.fleet.v1.Report
-	10, // 2: sidehook.fleet.v1.ConnectRequest.answer:type_name -> sidehook.fleet.v1.Answer
-	27, // 3: sidehook.fleet.v1.Hello.started_at:type_name -> google.protobuf.Timestamp
-	6,  // 4: sidehook.fleet.v1.Report.rejections:type_name -> sidehook.fleet.v1.Rejection
-	28, // 5: sidehook.fleet.v1.Report.oldest_age:type_name -> google.protobuf.Duration
-	5,  // 6: sidehook.fleet.v1.Report.gone:type_name -> sidehook.fleet.v1.GoneWebhook
-	27, // 7: sidehook.fleet.v1.GoneWebhook.at:type_name -> google.protobuf.Timestamp
-	8,  // 8: sidehook.fleet.v1.ConnectResponse.welcome:type_name -> sidehook.fleet.v1.Welcome
-	9,  // 9: sidehook.fleet.v1.ConnectResponse.command:type_name -> sidehook.fleet.v1.Command
-	28, // 10: sidehook.fleet.v1.Command.within:type_name -> google.protobuf.Duration
-	12, // 11: sidehook.fleet.v1.Command.list_deliveries:type_name -> sidehook.fleet.v1.ListDeliveries
-	14, // 12: sidehook.fleet.v1.Command.get_delivery:type_name -> sidehook.fleet.v1.GetDelivery
-	19, // 13: sidehook.fleet.v1.Command.retry_delivery:type_name -> sidehook.fleet.v1.RetryDelivery
-	21, // 14: sidehook.fleet.v1.Command.replay_deliveries:type_name -> sidehook.fleet.v1.ReplayDeliveries
-	23, // 15: sidehook.fleet.v1.Command.send_test_event:type_name -> sidehook.fleet.v1.SendTestEvent
-	25, // 16: sidehook.fleet.v1.Command.drain:type_name -> sidehook.fleet.v1.Drain
-	11, // 17: sidehook.fleet.v1.Answer.failure:type_name -> sidehook.fleet.v1.Failure
-	13, // 18: sidehook.fleet.v1.Answer.delivery_list:type_name -> sidehook.fleet.v1.DeliveryList
-	15, // 19: sidehook.fleet.v1.Answer.delivery:type_name -> sidehook.fleet.v1.Delivery
-	20, // 20: sidehook.fleet.v1.Answer.retried:type_name -> sidehook.fleet.v1.Retried
-	22, // 21: sidehook.fleet.v1.Answer.replayed:type_name -> sidehook.fleet.v1.Replayed
-	24, // 22: sidehook.fleet.v1.Answer.test_sent:type_name -> sidehook.fleet.v1.TestSent
-	26, // 23: sidehook.fleet.v1.Answer.draining:type_name -> sidehook.fleet.v1.Draining
-	0,  // 24: sidehook.fleet.v1.ListDeliveries.state:type_name -> sidehook.fleet.v1.DeliveryState
-	27, // 25: sidehook.fleet.v1.ListDeliveries.since:type_name -> google.protobuf.Timestamp
-	27, // 26: sidehook.fleet.v1.ListDeliveries.until:type_name -> google.protobuf.Timestamp
-	15, // 27: sidehook.fleet.v1.DeliveryList.deliveries:type_name -> sidehook.fleet.v1.Delivery
-	27, // 28: sidehook.fleet.v1.Delivery.accepted_at:type_name -> google.protobuf.Timestamp
-	0,  // 29: sidehook.fleet.v1.Delivery.state:type_name -> sidehook.fleet.v1.DeliveryState
-	27, // 30: sidehook.fleet.v1.Delivery.next_attempt:type_name -> google.protobuf.Timestamp
-	17, // 31: sidehook.fleet.v1.Delivery.attempts:type_name -> sidehook.fleet.v1.Attempt
-	29, // 32: sidehook.fleet.v1.Delivery.event:type_name -> sidehook.events.v1.Event
-	16, // 33: sidehook.fleet.v1.Delivery.request:type_name -> sidehook.fleet.v1.RequestBody
-	27, // 34: sidehook.fleet.v1.Attempt.at:type_name -> google.protobuf.Timestamp
-	28, // 35: sidehook.fleet.v1.Attempt.latency:type_name -> google.protobuf.Duration
-	18, // 36: sidehook.fleet.v1.Attempt.request_headers:type_name -> sidehook.fleet.v1.Header
-	1,  // 37: sidehook.fleet.v1.Attempt.outcome:type_name -> sidehook.fleet.v1.OutcomeKind
-	27, // 38: sidehook.fleet.v1.Attempt.retry_at:type_name -> google.protobuf.Timestamp
-	0,  // 39: sidehook.fleet.v1.ReplayDeliveries.states:type_name -> sidehook.fleet.v1.DeliveryState
-	27, // 40: sidehook.fleet.v1.ReplayDeliveries.since:type_name -> google.protobuf.Timestamp
-	27, // 41: sidehook.fleet.v1.ReplayDeliveries.until:type_name -> google.protobuf.Timestamp
-	29, // 42: sidehook.fleet.v1.SendTestEvent.event:type_name -> sidehook.events.v1.Event
-	27, // 43: sidehook.fleet.v1.SendTestEvent.webhook_updated_at:type_name -> google.protobuf.Timestamp
-	17, // 44: sidehook.fleet.v1.TestSent.attempt:type_name -> sidehook.fleet.v1.Attempt
-	16, // 45: sidehook.fleet.v1.TestSent.request:type_name -> sidehook.fleet.v1.RequestBody
-	2,  // 46: sidehook.fleet.v1.FleetService.Connect:input_type -> sidehook.fleet.v1.ConnectRequest
-	7,  // 47: sidehook.fleet.v1.FleetService.Connect:output_type -> sidehook.fleet.v1.ConnectResponse
-	47, // [47:48] is the sub-list for method output_type
-	46, // [46:47] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	4,  // 0: sidehook.fleet.v1.ConnectRequest.hello:type_name -> sidehook.fleet.v1.Hello
+	5,  // 1: sidehook.fleet.v1.ConnectRequest.report:type_name -> sidehook.fleet.v1.Report
+	13, // 2: sidehook.fleet.v1.ConnectRequest.answer:type_name -> sidehook.fleet.v1.Answer
+	30, // 3: sidehook.fleet.v1.Hello.started_at:type_name -> google.protobuf.Timestamp
+	9,  // 4: sidehook.fleet.v1.Report.rejections:type_name -> sidehook.fleet.v1.Rejection
+	31, // 5: sidehook.fleet.v1.Report.oldest_age:type_name -> google.protobuf.Duration
+	8,  // 6: sidehook.fleet.v1.Report.gone:type_name -> sidehook.fleet.v1.GoneWebhook
+	6,  // 7: sidehook.fleet.v1.Report.transformers:type_name -> sidehook.fleet.v1.TransformerStatus
+	7,  // 8: sidehook.fleet.v1.Report.webhooks:type_name -> sidehook.fleet.v1.WebhookHealth
+	0,  // 9: sidehook.fleet.v1.TransformerStatus.state:type_name -> sidehook.fleet.v1.TransformerState
+	30, // 10: sidehook.fleet.v1.WebhookHealth.last_success:type_name -> google.protobuf.Timestamp
+	30, // 11: sidehook.fleet.v1.WebhookHealth.last_failure:type_name -> google.protobuf.Timestamp
+	30, // 12: sidehook.fleet.v1.GoneWebhook.at:type_name -> google.protobuf.Timestamp
+	11, // 13: sidehook.fleet.v1.ConnectResponse.welcome:type_name -> sidehook.fleet.v1.Welcome
+	12, // 14: sidehook.fleet.v1.ConnectResponse.command:type_name -> sidehook.fleet.v1.Command
+	31, // 15: sidehook.fleet.v1.Command.within:type_name -> google.protobuf.Duration
+	15, // 16: sidehook.fleet.v1.Command.list_deliveries:type_name -> sidehook.fleet.v1.ListDeliveries
+	17, // 17: sidehook.fleet.v1.Command.get_delivery:type_name -> sidehook.fleet.v1.GetDelivery
+	22, // 18: sidehook.fleet.v1.Command.retry_delivery:type_name -> sidehook.fleet.v1.RetryDelivery
+	24, // 19: sidehook.fleet.v1.Command.replay_deliveries:type_name -> sidehook.fleet.v1.ReplayDeliveries
+	26, // 20: sidehook.fleet.v1.Command.send_test_event:type_name -> sidehook.fleet.v1.SendTestEvent
+	28, // 21: sidehook.fleet.v1.Command.drain:type_name -> sidehook.fleet.v1.Drain
+	14, // 22: sidehook.fleet.v1.Answer.failure:type_name -> sidehook.fleet.v1.Failure
+	16, // 23: sidehook.fleet.v1.Answer.delivery_list:type_name -> sidehook.fleet.v1.DeliveryList
+	18, // 24: sidehook.fleet.v1.Answer.delivery:type_name -> sidehook.fleet.v1.Delivery
+	23, // 25: sidehook.fleet.v1.Answer.retried:type_name -> sidehook.fleet.v1.Retried
+	25, // 26: sidehook.fleet.v1.Answer.replayed:type_name -> sidehook.fleet.v1.Replayed
+	27, // 27: sidehook.fleet.v1.Answer.test_sent:type_name -> sidehook.fleet.v1.TestSent
+	29, // 28: sidehook.fleet.v1.Answer.draining:type_name -> sidehook.fleet.v1.Draining
+	1,  // 29: sidehook.fleet.v1.ListDeliveries.state:type_name -> sidehook.fleet.v1.DeliveryState
+	30, // 30: sidehook.fleet.v1.ListDeliveries.since:type_name -> google.protobuf.Timestamp
+	30, // 31: sidehook.fleet.v1.ListDeliveries.until:type_name -> google.protobuf.Timestamp
+	18, // 32: sidehook.fleet.v1.DeliveryList.deliveries:type_name -> sidehook.fleet.v1.Delivery
+	30, // 33: sidehook.fleet.v1.Delivery.accepted_at:type_name -> google.protobuf.Timestamp
+	1,  // 34: sidehook.fleet.v1.Delivery.state:type_name -> sidehook.fleet.v1.DeliveryState
+	30, // 35: sidehook.fleet.v1.Delivery.next_attempt:type_name -> google.protobuf.Timestamp
+	20, // 36: sidehook.fleet.v1.Delivery.attempts:type_name -> sidehook.fleet.v1.Attempt
+	32, // 37: sidehook.fleet.v1.Delivery.event:type_name -> sidehook.events.v1.Event
+	19, // 38: sidehook.fleet.v1.Delivery.request:type_name -> sidehook.fleet.v1.RequestBody
+	30, // 39: sidehook.fleet.v1.Attempt.at:type_name -> google.protobuf.Timestamp
+	31, // 40: sidehook.fleet.v1.Attempt.latency:type_name -> google.protobuf.Duration
+	21, // 41: sidehook.fleet.v1.Attempt.request_headers:type_name -> sidehook.fleet.v1.Header
+	2,  // 42: sidehook.fleet.v1.Attempt.outcome:type_name -> sidehook.fleet.v1.OutcomeKind
+	30, // 43: sidehook.fleet.v1.Attempt.retry_at:type_name -> google.protobuf.Timestamp
+	1,  // 44: sidehook.fleet.v1.ReplayDeliveries.states:type_name -> sidehook.fleet.v1.DeliveryState
+	30, // 45: sidehook.fleet.v1.ReplayDeliveries.since:type_name -> google.protobuf.Timestamp
+	30, // 46: sidehook.fleet.v1.ReplayDeliveries.until:type_name -> google.protobuf.Timestamp
+	32, // 47: sidehook.fleet.v1.SendTestEvent.event:type_name -> sidehook.events.v1.Event
+	30, // 48: sidehook.fleet.v1.SendTestEvent.webhook_updated_at:type_name -> google.protobuf.Timestamp
+	20, // 49: sidehook.fleet.v1.TestSent.attempt:type_name -> sidehook.fleet.v1.Attempt
+	19, // 50: sidehook.fleet.v1.TestSent.request:type_name -> sidehook.fleet.v1.RequestBody
+	3,  // 51: sidehook.fleet.v1.FleetService.Connect:input_type -> sidehook.fleet.v1.ConnectRequest
+	10, // 52: sidehook.fleet.v1.FleetService.Connect:output_type -> sidehook.fleet.v1.ConnectResponse
+	52, // [52:53] is the sub-list for method output_type
+	51, // [51:52] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_fleet_v1_fleet_proto_init() }
@@ -2384,11 +2687,11 @@ func file_fleet_v1_fleet_proto_init() {
 		(*ConnectRequest_Report)(nil),
 		(*ConnectRequest_Answer)(nil),
 	}
-	file_fleet_v1_fleet_proto_msgTypes[5].OneofWrappers = []any{
+	file_fleet_v1_fleet_proto_msgTypes[7].OneofWrappers = []any{
 		(*ConnectResponse_Welcome)(nil),
 		(*ConnectResponse_Command)(nil),
 	}
-	file_fleet_v1_fleet_proto_msgTypes[7].OneofWrappers = []any{
+	file_fleet_v1_fleet_proto_msgTypes[9].OneofWrappers = []any{
 		(*Command_ListDeliveries)(nil),
 		(*Command_GetDelivery)(nil),
 		(*Command_RetryDelivery)(nil),
@@ -2396,7 +2699,7 @@ func file_fleet_v1_fleet_proto_init() {
 		(*Command_SendTestEvent)(nil),
 		(*Command_Drain)(nil),
 	}
-	file_fleet_v1_fleet_proto_msgTypes[8].OneofWrappers = []any{
+	file_fleet_v1_fleet_proto_msgTypes[10].OneofWrappers = []any{
 		(*Answer_Failure)(nil),
 		(*Answer_DeliveryList)(nil),
 		(*Answer_Delivery)(nil),
@@ -2410,8 +2713,8 @@ func file_fleet_v1_fleet_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fleet_v1_fleet_proto_rawDesc), len(file_fleet_v1_fleet_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   25,
+			NumEnums:      3,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
