@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sidehook/sidehook"
 )
@@ -29,7 +30,13 @@ type WebhookExtras struct {
 	Status sidehook.WebhookStatus
 	// Note replaces the note of its dialect; nil for none, and for no change later.
 	Note *Note
+	// AsOf is the UpdatedAt that a change rests on: when the webhook was changed since, the change is refused with
+	// ErrChanged. Zero for whatever it is. Creation ignores it.
+	AsOf time.Time
 }
+
+// ErrChanged: the webhook is no longer what the caller has seen.
+var ErrChanged = errors.New("webhook was changed by somebody else meanwhile")
 
 func (x *WebhookExtras) validate() error {
 	switch x.Status {
