@@ -113,7 +113,7 @@ var places = []place{
 }
 
 // onlookers measure, show or check the whole from outside; they may import anything, and nothing may import them.
-var onlookers = []string{"examples", "internal/bench", "internal/treetest", "internal/docstest", "internal/e2e"}
+var onlookers = []string{"examples", "internal/bench", "internal/treetest", "internal/docstest", "internal/e2e", "internal/browsertest"}
 
 func placeOf(dir string) *place {
 	var best *place
@@ -213,6 +213,7 @@ var libraries = []struct {
 	{"github.com/envoyproxy/go-control-plane/", []string{"xds"}, "the xDS protocol ends at xds"},
 	{"github.com/danielgtaylor/huma/", []string{"control"}, "the management API is the control plane's"},
 	{"github.com/spf13/cobra", []string{"cmd"}, "flags end at the commands"},
+	{"github.com/chromedp/", []string{"internal/browsertest"}, "only tests drive a browser"},
 	{"github.com/cloudevents/sdk-go/", []string{"ingest", "outbound/format"}, "the SDK reads events at the door, and checks the format in its tests"},
 }
 
