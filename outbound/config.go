@@ -59,6 +59,7 @@ func (e *Engine) Apply(snapshot *xds.Snapshot) error {
 		e.lane(r.webhook.Key()).setRoute(r)
 	}
 	e.config.Store(next)
+	e.news.tell()
 	e.retireLanes(next)
 	if before == nil {
 		e.goRun(e.releaseHeld)
@@ -74,12 +75,28 @@ func (c *config) app(id string) *appConfig {
 	return c.apps[id]
 }
 
+// route returns the webhook of that key, nil when the configuration has none.
+func (c *config) route(key sidehook.WebhookKey) *route {
+	if app := c.app(key.App); app != nil {
+		return app.routes[key.ID]
+	}
+	return nil
+}
+
 // compileApp compiles an app, with the parts of the one before that are still true, and returns the new routes.
 func (e *Engine) compileApp(source *xds.App, before *appConfig) (*appConfig, []*route, error) {
 	if before != nil && before.source == source {
 		return before, nil, nil
 	}
-	app := &appConfig{source: source, known: knownOf(source), routes: make(map[string]*route, len(source.Webhooks))}
+	var knownBefore *known
+	if before != nil {
+		knownBefore = &before.known
+	}
+	known, err := knownOf(source, knownBefore)
+	if err != nil {
+		return nil, nil, err
+	}
+	app := &appConfig{source: source, known: known, routes: make(map[string]*route, len(source.Webhooks))}
 	var changed []*route
 	var patterns [][]string
 	for _, w := range source.Webhooks {

@@ -13,6 +13,7 @@ import (
 type counters struct {
 	accepted, duplicates, unmatched, held atomic.Int64
 	unknownTaken, unknownRefused          atomic.Int64
+	invalidTaken, invalidRefused          atomic.Int64
 	delivered, dead, dropped              atomic.Int64
 	attempts, failed                      atomic.Int64
 }
@@ -34,11 +35,13 @@ func (c *counters) count(a *sidehook.Attempt) {
 }
 
 // Counts are numbers since the start. Events: Accepted, Duplicates, Unmatched, Held; of unknown type, UnknownTaken are
-// among those and UnknownRefused, all events of batches that were refused for it, are not. Deliveries that ended:
-// Delivered, Dead, Dropped. Attempts, of which Failed. InMemory and InFlight are of this moment.
+// among those and UnknownRefused, all events of batches that were refused for it, are not; InvalidTaken and
+// InvalidRefused likewise, of events whose data does not fit the schema of their type. Deliveries that ended: Delivered,
+// Dead, Dropped. Attempts, of which Failed. InMemory and InFlight are of this moment.
 type Counts struct {
 	Accepted, Duplicates, Unmatched, Held int64
 	UnknownTaken, UnknownRefused          int64
+	InvalidTaken, InvalidRefused          int64
 	Delivered, Dead, Dropped              int64
 	Attempts, Failed                      int64
 	InMemory                              int64
@@ -50,6 +53,7 @@ func (e *Engine) Counts() Counts {
 	return Counts{
 		Accepted: c.accepted.Load(), Duplicates: c.duplicates.Load(), Unmatched: c.unmatched.Load(), Held: c.held.Load(),
 		UnknownTaken: c.unknownTaken.Load(), UnknownRefused: c.unknownRefused.Load(),
+		InvalidTaken: c.invalidTaken.Load(), InvalidRefused: c.invalidRefused.Load(),
 		Delivered: c.delivered.Load(), Dead: c.dead.Load(), Dropped: c.dropped.Load(),
 		Attempts: c.attempts.Load(), Failed: c.failed.Load(), InMemory: e.inMemory.Load(),
 	}
