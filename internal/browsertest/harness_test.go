@@ -3,6 +3,8 @@
 package browsertest
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -27,6 +29,7 @@ func serve(t *testing.T, page string) string {
 
 // TestTheExaminationFindsWhatIsWrong: each check finds a page that is bad in its way, so that silence means something.
 func TestTheExaminationFindsWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	const head = `<!doctype html><html lang="en"><head><title>T</title><link rel="icon" href="data:,"></head><body><main><h1>T</h1>`
 	serious := func(p *Page) []string { found, _ := p.barriers(); return found }
 	complaints := func(p *Page) []string { return p.seen.complaints() }
@@ -46,12 +49,13 @@ func TestTheExaminationFindsWhatIsWrong(t *testing.T) {
 		{"rejection", head + `<script>Promise.reject(new Error("let go"))</script>`, complaints, "let go"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			good := newPage(t, "en")
 			good.open(serve(t, head))
 			if found := c.check(good); len(found) > 0 {
 				t.Errorf("it finds fault with a good page: %s", found)
 			}
-			p := newPage(t, "en")
+			p := newTab(t, "en")
 			p.open(serve(t, c.page))
 			p.holds("load", `document.readyState === "complete"`)
 			if found := strings.Join(c.check(p), "\n"); !strings.Contains(found, c.want) {
@@ -63,6 +67,7 @@ func TestTheExaminationFindsWhatIsWrong(t *testing.T) {
 
 // TestVerbsAreHands: they do what a hand could and nothing else.
 func TestVerbsAreHands(t *testing.T) {
+	t.Parallel()
 	p := newPage(t, "vi")
 	p.open(serve(t, `<!doctype html><html lang="vi"><head><title>T</title><link rel="icon" href="data:,"></head><body>
 <p id="languages"></p><p hidden>Unseen</p>
@@ -95,8 +100,11 @@ func TestVerbsAreHands(t *testing.T) {
 	p.holds("the second of two", `document.title === "2"`)
 	p.hasNot("link", "Submit")
 	p.click("button", "Submit")
-	p.quiet("422")
-	if len(p.seen.complaints()) == 0 {
-		t.Error("a refusal that nobody expects is no complaint")
-	}
+	p.await("be told of the refusal", func(context.Context) error {
+		if len(p.seen.complaints()) == 0 {
+			return errors.New("a refusal that nobody expects is no complaint")
+		}
+		return nil
+	})
+	p.seen.expect("422")
 }

@@ -29,6 +29,7 @@ func (pl *place) post(t *testing.T, url, body string, header ...string) {
 
 // TestInboxShowsArrivalsAtOnce: what arrives is on the page without a reload.
 func TestInboxShowsArrivalsAtOnce(t *testing.T) {
+	t.Parallel()
 	pl := newPlace(t)
 	p := newPage(t, "en")
 	pl.post(t, pl.inbox+"/in/first", `{"type":"person.created","data":{"name":"Kênh <b>"}}`, "webhook-id", "evt_1")
@@ -37,5 +38,4 @@ func TestInboxShowsArrivalsAtOnce(t *testing.T) {
 	p.look("inbox")
 	pl.post(t, pl.inbox+"/in/first", `{"type":"person.deleted"}`, "webhook-id", "evt_2")
 	p.sees("evt_2")
-	p.quiet()
 }

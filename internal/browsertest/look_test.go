@@ -191,11 +191,3 @@ func (p *Page) shootForGuide(name string) {
 		p.t.Errorf("%s has %d bytes, at most %d are allowed", path, len(shot), maxPicture)
 	}
 }
-
-// quiet fails the test when the page complained about anything but being refused with one of these statuses.
-func (p *Page) quiet(refused ...string) {
-	p.t.Helper()
-	for _, text := range p.seen.complaints(refused...) {
-		p.t.Errorf("the browser complains: %s", text)
-	}
-}

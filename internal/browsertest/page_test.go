@@ -33,8 +33,21 @@ type Page struct {
 	scope string
 }
 
-// newPage opens a tab that asks for texts in lang, vi or en, as a browser of that language does.
+// newPage opens a tab that asks for texts in lang, vi or en, as a browser of that language does. At the test's end the
+// browser must have had nothing to complain about.
 func newPage(t *testing.T, lang string) *Page {
+	t.Helper()
+	p := newTab(t, lang)
+	t.Cleanup(func() {
+		for _, text := range p.seen.complaints() {
+			t.Errorf("the browser complains: %s", text)
+		}
+	})
+	return p
+}
+
+// newTab is newPage for pages that may give cause for complaint.
+func newTab(t *testing.T, lang string) *Page {
 	t.Helper()
 	seen := newWatch()
 	ctx, cancel := chromedp.NewContext(chromium.ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(seen.event))
@@ -52,6 +65,8 @@ func newPage(t *testing.T, lang string) *Page {
 	languages := map[string]string{"vi": "vi-VN,vi;q=0.9", "en": "en-GB,en;q=0.9"}
 	p.must("prepare the tab", func(ctx context.Context) error {
 		return errors.Join(
+			// Several tests run at once, and each page believes that it is the one in front.
+			call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}),
 			call(ctx, network.Enable, network.EnableParams{}),
 			call(ctx, network.SetCacheDisabled, network.SetCacheDisabledParams{CacheDisabled: true}),
 			call(ctx, emulation.SetUserAgentOverride, emulation.SetUserAgentOverrideParams{

@@ -23,6 +23,7 @@ type watch struct {
 	mu       sync.Mutex
 	requests map[network.RequestID]*request
 	trouble  []string
+	refusals []string // statuses that are no trouble
 }
 
 type request struct {
@@ -109,13 +110,19 @@ func (w *watch) weight() (total int64, parts []string) {
 
 var refusal = regexp.MustCompile(`responded with a status of (\d+)`)
 
-// complaints are errors and warnings of the page, Content-Security-Policy violations among them. A page that was refused
-// something, as a form with a mistake is, is no complaint when the status is one of refused.
-func (w *watch) complaints(refused ...string) []string {
+// expect says that the page is going to be refused something with this status, as a form with a mistake is.
+func (w *watch) expect(status string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.refusals = append(w.refusals, status)
+}
+
+// complaints are errors and warnings of the page, Content-Security-Policy violations among them.
+func (w *watch) complaints() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(w.trouble), func(text string) bool {
 		m := refusal.FindStringSubmatch(text)
-		return m != nil && slices.Contains(refused, m[1])
+		return m != nil && slices.Contains(w.refusals, m[1])
 	})
 }
