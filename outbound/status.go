@@ -1,7 +1,6 @@
 package outbound
 
 import (
-	"cmp"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -86,9 +85,7 @@ type WebhookState struct {
 func (e *Engine) Webhooks() []WebhookState {
 	var all []WebhookState
 	e.eachLane(func(l *lane) { all = append(all, l.state()) })
-	slices.SortFunc(all, func(a, b WebhookState) int {
-		return cmp.Or(cmp.Compare(a.Key.App, b.Key.App), cmp.Compare(a.Key.ID, b.Key.ID))
-	})
+	sortStates(all)
 	return all
 }
 
@@ -123,5 +120,19 @@ func (l *lane) state() WebhookState {
 
 // Gone lists the webhooks whose endpoint answered 410 and that have not changed since.
 func (e *Engine) Gone() []WebhookState {
-	return slices.DeleteFunc(e.Webhooks(), func(s WebhookState) bool { return s.Phase != "gone" })
+	var all []WebhookState
+	e.eachLane(func(l *lane) {
+		if !l.isGone() {
+			return
+		}
+		if s := l.state(); s.Phase == "gone" {
+			all = append(all, s)
+		}
+	})
+	sortStates(all)
+	return all
+}
+
+func sortStates(all []WebhookState) {
+	slices.SortFunc(all, func(a, b WebhookState) int { return compareKeys(a.Key, b.Key) })
 }

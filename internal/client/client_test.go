@@ -210,12 +210,14 @@ func TestRequests(t *testing.T) {
 			&client.EventType{Type: "a/b:c"},
 		},
 		{
-			"put event type", `{"type":"a","sample":"<&>"}`,
+			"put event type", `{"type":"a","sample":"<&>","schema":{"const":"<"}}`,
 			func(c *client.Client) (any, error) {
-				return c.PutEventType(ctx, "demo", client.EventType{Type: "a", Sample: json.RawMessage(`"<&>"`)})
+				return c.PutEventType(ctx, "demo", client.EventType{
+					Type: "a", Sample: json.RawMessage(`"<&>"`), Schema: json.RawMessage(`{"const":"<"}`),
+				})
 			},
-			seen{"PUT", "/v1/apps/demo/event-types/a", "", `{"type":"a","sample":"<&>"}`, "", "application/json"},
-			&client.EventType{Type: "a", Sample: json.RawMessage(`"<&>"`)},
+			seen{"PUT", "/v1/apps/demo/event-types/a", "", `{"type":"a","sample":"<&>","schema":{"const":"<"}}`, "", "application/json"},
+			&client.EventType{Type: "a", Sample: json.RawMessage(`"<&>"`), Schema: json.RawMessage(`{"const":"<"}`)},
 		},
 		{
 			"delete event type", "", func(c *client.Client) (any, error) { return nil, c.DeleteEventType(ctx, "demo", "a") },
