@@ -26,7 +26,7 @@ func (e *Engine) Retry(ctx context.Context, app string, id sidehook.DeliveryID) 
 		}
 		return err
 	}
-	if err := e.takesAttempts(info.Webhook); err != nil {
+	if err := e.TakesAttempts(info.Webhook); err != nil {
 		return err
 	}
 	now := e.now()
@@ -45,7 +45,7 @@ func (e *Engine) Retry(ctx context.Context, app string, id sidehook.DeliveryID) 
 // history cannot be, nor those still pending. Errors are sidehook.ErrNotFound for a webhook that the configuration does
 // not have, and ErrDisabled.
 func (e *Engine) Requeue(ctx context.Context, key sidehook.WebhookKey, ids []sidehook.DeliveryID) (int, error) {
-	if err := e.takesAttempts(key); err != nil {
+	if err := e.TakesAttempts(key); err != nil {
 		return 0, err
 	}
 	now := e.now()
@@ -59,8 +59,9 @@ func (e *Engine) Requeue(ctx context.Context, key sidehook.WebhookKey, ids []sid
 	return n, nil
 }
 
-// takesAttempts says why a webhook gets none.
-func (e *Engine) takesAttempts(key sidehook.WebhookKey) error {
+// TakesAttempts is nil for a webhook that gets attempts; else the error is sidehook.ErrNotFound, for one that the
+// configuration does not have, or ErrDisabled, with the reason.
+func (e *Engine) TakesAttempts(key sidehook.WebhookKey) error {
 	r := e.config.Load().route(key)
 	if r == nil {
 		return unknownWebhook(key)
