@@ -30,7 +30,7 @@ func serve(t *testing.T, page string) string {
 // TestTheExaminationFindsWhatIsWrong: each check finds a page that is bad in its way, so that silence means something.
 func TestTheExaminationFindsWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	const head = `<!doctype html><html lang="en"><head><title>T</title><link rel="icon" href="data:,"></head><body><main><h1>T</h1>`
+	const head = `<!doctype html><html lang="en"><head><title>T</title><link rel="icon" href="data:,"></head><body><main><h1>T</h1><a href="#t">Top</a>`
 	serious := func(p *Page) []string { found, _ := p.barriers(); return found }
 	complaints := func(p *Page) []string { return p.seen.complaints() }
 	for _, c := range []struct {
@@ -41,6 +41,9 @@ func TestTheExaminationFindsWhatIsWrong(t *testing.T) {
 		{"unlabelled", head + `<input type="text">`, serious, "critical label"},
 		{"pale", head + `<p style="color:#bbb">Pale</p>`, serious, "serious color-contrast"},
 		{"broad", head + `<div style="width:1400px">Broad</div>`, (*Page).overflow, "scrolls sideways: 1408 px"},
+		{"out of reach", head + `<a href="#x">A</a><div tabindex="0" onfocus="this.blur()">B</div><button>C</button>` +
+			`<span tabindex="0" onkeydown="event.preventDefault()">Trap</span><button>D</button>`, (*Page).unreachable, "does not reach <button>D"},
+		{"unmarked", head + `<style>:focus-visible { outline: none }</style><button>C</button>`, (*Page).unreachable, "focus is on <button>C"},
 		{"heavy", head + `<p hidden>` + strings.Repeat("heavy ", maxPage/6), (*Page).overweight, "at most 204800 are allowed"},
 		{"foreign", strings.Replace(head, "en", "de", 1), (*Page).wrongLanguage, `in "de"`},
 		{"policy", head + `<img src="https://example.com/x.png" alt="">`, complaints, "Content Security Policy"},

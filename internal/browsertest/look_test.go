@@ -22,6 +22,8 @@ type view struct{ width, height int }
 var (
 	wide   = view{1280, 800}
 	narrow = view{390, 844} // a common phone
+	// small is what a page must fit without scrolling sideways: also a desktop's window at 400 % zoom (WCAG 1.4.10).
+	small = view{320, 640}
 )
 
 // Limits of a page and of a picture of the guide, in bytes.
@@ -72,7 +74,14 @@ func (p *Page) look(name string) {
 			}
 		}
 	}
+	p.as(small, "light")
+	for _, wrong := range p.overflow() {
+		p.t.Errorf("%s.%s.%d: %s", name, p.lang, small.width, wrong)
+	}
 	p.as(wide, "light")
+	for _, wrong := range p.unreachable() {
+		p.t.Errorf("%s.%s: %s", name, p.lang, wrong)
+	}
 }
 
 // wrongLanguage: the page says which language it is in, so that screen readers pronounce it.
