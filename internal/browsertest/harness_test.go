@@ -21,7 +21,7 @@ func serve(t *testing.T, page string) string {
 		if r.Method == http.MethodPost {
 			w.WriteHeader(http.StatusUnprocessableEntity)
 		}
-		fmt.Fprint(w, page)
+		fmt.Fprint(w, strings.ReplaceAll(page, "ACCEPT-LANGUAGE", r.Header.Get("Accept-Language")))
 	}))
 	t.Cleanup(srv.Close)
 	return srv.URL
@@ -73,14 +73,14 @@ func TestVerbsAreHands(t *testing.T) {
 	t.Parallel()
 	p := newPage(t, "vi")
 	p.open(serve(t, `<!doctype html><html lang="vi"><head><title>T</title><link rel="icon" href="data:,"></head><body>
-<p id="languages"></p><p hidden>Unseen</p>
+<p id="languages"></p><p>Header: ACCEPT-LANGUAGE End</p><p hidden>Unseen</p>
 <form method="post"><label>Tên <input name="name" value="old" aria-describedby="help"></label><p id="help">Tối đa 50</p>
 <label><input type="checkbox" name="c"> Chọn</label>
 <label>Màu <select name="s"><option value="1">Đỏ</option><option value="2">Xanh</option></select></label>
 <button type="button" aria-label="Đóng: trang" onclick="document.title='closed'">x</button><button>Submit</button></form>
 <ul><li>One <button type="button" onclick="document.title=1">Go</button></li><li>Two <button type="button" onclick="document.title=2">Go</button></li></ul>
 <script>languages.textContent = navigator.languages.join()</script>`))
-	p.sees("vi-VN,vi")
+	p.sees("vi-VN,vi Header: vi-VN,vi;q=0.9 End")
 	p.seesNot("Unseen")
 	p.fill("Tên", "Kênh mới")
 	if got := p.value("textbox", "Tên"); got != "Kênh mới" {

@@ -3,39 +3,69 @@
 package browsertest
 
 import (
-	"net/http"
-	"strings"
+	"encoding/json"
 	"testing"
+	"time"
+
+	"github.com/sidehook/sidehook"
 )
 
-func (pl *place) post(t *testing.T, url, body string, header ...string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := resp.Body.Close(); err != nil {
-		t.Error(err)
+// TestInbox goes the way of somebody who wants to see what Sidehook sends: create a bin, give it the key, let it fail
+// once, and watch the attempts come in without a reload.
+func TestInbox(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ lang, name, create, settings, keys, failNext, failStatus, save, saved, valid, attempt string }{
+		{"vi", "Tên", "Tạo ngăn", "Cài đặt", "Khóa, mỗi dòng một khóa", "Số lần báo lỗi tới", "Mã khi báo lỗi", "Lưu", "Đã lưu", "hợp lệ", "lần gửi 2"},
+		{"en", "Name", "Create bin", "Settings", "Keys, one per line", "Fail the next", "Fail with status", "Save", "Saved", "valid", "attempt 2"},
+	} {
+		t.Run(c.lang, func(t *testing.T) {
+			t.Parallel()
+			pl := newPlace(t)
+			_, key := pl.webhook(t, sidehook.Webhook{
+				Name: "Inbox", URL: pl.bin("first"), AutomaticRetry: true,
+				RetrySchedule: []time.Duration{time.Second},
+			})
+			p := newPage(t, c.lang)
+			p.open(pl.inbox)
+			p.look("inbox-empty")
+			p.fill(c.name, "first")
+			p.click("button", c.create)
+			p.awaitAddress("/bins/first/view")
+			p.look("inbox-waiting")
+			p.click("button", c.settings)
+			p.fill(c.keys, key.Reveal())
+			p.fill(c.failNext, "1")
+			p.fill(c.failStatus, "503")
+			p.look("inbox-settings")
+			p.click("button", c.save)
+			p.sees(c.saved)
+
+			pl.publish(t, "evt_1", "person.created", `{"name":"Kênh <b>1</b>"}`)
+			p.sees("person.created", c.attempt, "503", "200", c.valid)
+			p.look("inbox")
+			p.open(pl.inbox)
+			p.sees("first")
+			p.look("inbox-bins")
+		})
 	}
 }
 
-// TestInboxShowsArrivalsAtOnce: what arrives is on the page without a reload.
-func TestInboxShowsArrivalsAtOnce(t *testing.T) {
+// TestInboxShowsHostileBodiesAsText: what arrives is never taken for HTML.
+func TestInboxShowsHostileBodiesAsText(t *testing.T) {
 	t.Parallel()
 	pl := newPlace(t)
+	hostile := `<img src=x onerror="document.title='pwned'"><script>document.title='pwned'</script>`
+	data, err := json.Marshal(map[string]string{"name": hostile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pl.webhook(t, sidehook.Webhook{Name: "Hostile", URL: pl.bin("hostile")})
 	p := newPage(t, "en")
-	pl.post(t, pl.inbox+"/in/first", `{"type":"person.created","data":{"name":"Kênh <b>"}}`, "webhook-id", "evt_1")
-	p.open(pl.inbox + "/bins/first/view")
-	p.sees("evt_1")
-	p.look("inbox")
-	pl.post(t, pl.inbox+"/in/first", `{"type":"person.deleted"}`, "webhook-id", "evt_2")
-	p.sees("evt_2")
+	pl.set(t, "hostile", `{}`)
+	p.open(pl.inbox + "/bins/hostile/view")
+	pl.publish(t, "evt_hostile", "person.created", string(data))
+	p.sees("person.created")
+	p.click("DisclosureTriangle", "…")
+	p.sees("onerror=")
+	p.holds("nothing of it runs", `document.title !== "pwned" && !document.querySelector("main img, main script")`)
 }

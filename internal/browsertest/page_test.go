@@ -62,7 +62,7 @@ func newTab(t *testing.T, lang string) *Page {
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatalf("open a tab: %v", err)
 	}
-	languages := map[string]string{"vi": "vi-VN,vi;q=0.9", "en": "en-GB,en;q=0.9"}
+	languages := map[string]string{"vi": "vi-VN,vi", "en": "en-GB,en"}
 	p.must("prepare the tab", func(ctx context.Context) error {
 		return errors.Join(
 			// Several tests run at once, and each page believes that it is the one in front.

@@ -4,8 +4,10 @@ package browsertest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/sidehook/sidehook"
 	eventsv1 "github.com/sidehook/sidehook/api/events/v1"
 	"github.com/sidehook/sidehook/internal/app"
 	"github.com/sidehook/sidehook/internal/config"
@@ -76,5 +79,41 @@ func (pl *place) publish(t *testing.T, id, eventType, data string) {
 	}}}, grpc.WaitForReady(true))
 	if err != nil {
 		t.Fatalf("publish %s: %v", id, err)
+	}
+}
+
+// webhook makes a webhook of the app demo that sends every event to a URL, and returns its key.
+func (pl *place) webhook(t *testing.T, w sidehook.Webhook) (*sidehook.Webhook, sidehook.Key) {
+	t.Helper()
+	w.App = app.DevApp
+	if w.Events == nil {
+		w.Events = []string{"*"}
+	}
+	made, key, err := pl.Control.Service.CreateWebhook(t.Context(), w)
+	if err != nil {
+		t.Fatalf("create webhook %s: %v", w.Name, err)
+	}
+	return made, key
+}
+
+// bin is where the inbox takes requests under a name.
+func (pl *place) bin(name string) string { return pl.inbox + "/in/" + name }
+
+// set gives a bin of the inbox its settings.
+func (pl *place) set(t *testing.T, bin, settings string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, pl.inbox+"/bins/"+bin, strings.NewReader(settings))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("set %s: %s %s %v", bin, resp.Status, answer, err)
 	}
 }

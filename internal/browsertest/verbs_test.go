@@ -50,7 +50,7 @@ func (p *Page) click(role, name string) {
 func (p *Page) fill(name, text string) {
 	p.t.Helper()
 	p.await(fmt.Sprintf("fill %q", name), func(ctx context.Context) error {
-		object, err := p.find(ctx, "textbox", name)
+		object, err := p.findField(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -207,6 +207,18 @@ func (p *Page) find(ctx context.Context, role, name string) (runtime.RemoteObjec
 		return "", err
 	}
 	return object.Object.ObjectID, nil
+}
+
+// findField finds what one can type into.
+func (p *Page) findField(ctx context.Context, name string) (object runtime.RemoteObjectID, err error) {
+	var errs []error
+	for _, role := range []string{"textbox", "searchbox", "spinbutton"} {
+		if object, err = p.find(ctx, role, name); err == nil {
+			return object, nil
+		}
+		errs = append(errs, err)
+	}
+	return "", errors.Join(errs...)
 }
 
 // on calls a JavaScript function with an element as this.

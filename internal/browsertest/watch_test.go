@@ -44,6 +44,11 @@ func (w *watch) event(ev any) {
 		w.requests[ev.RequestID] = &request{
 			url: ev.Request.URL, stream: ev.Type == network.ResourceTypeEventSource || strings.HasPrefix(ev.Request.URL, "data:"),
 		}
+	case *network.EventResponseReceived:
+		// A script that does not read the body of its answer leaves it open for good.
+		if r := w.requests[ev.RequestID]; r != nil && ev.Type == network.ResourceTypeFetch {
+			r.done = true
+		}
 	case *network.EventDataReceived:
 		if r := w.requests[ev.RequestID]; r != nil {
 			r.bytes += ev.EncodedDataLength
