@@ -223,6 +223,9 @@ func (q *DeliveryQuery) command(m *merging, sidecar sidecarKey) *fleetv1.ListDel
 
 // list asks one sidecar for a page. One that does not serve the app or know the webhook has none.
 func (p *peer) list(ctx context.Context, q *fleetv1.ListDeliveries) (list []Delivery, more bool, err error) {
+	if q.Since != nil && q.Until != nil && !q.Since.AsTime().Before(q.Until.AsTime()) {
+		return nil, false, nil // the pages before this one went past since
+	}
 	answer, _, err := p.ask(ctx, &fleetv1.Command{Ask: &fleetv1.Command_ListDeliveries{ListDeliveries: q}}, readWithin)
 	if errors.Is(err, sidehook.ErrNotFound) {
 		return nil, false, nil

@@ -29,14 +29,14 @@ func (f *Fleet) SendTest(ctx context.Context, k sidehook.WebhookKey, event *side
 		end = deadline.Add(-answerGrace)
 	}
 	for i := range peers {
-		p := &peers[i]
-		var sure bool
-		var result *TestResult
-		if result, sure, err = p.sendTest(ctx, k, event, updated, time.Until(end)); err == nil {
-			return result, nil
-		}
-		if !sure || ctx.Err() != nil {
+		left := time.Until(end)
+		if i > 0 && left < answerGrace {
 			break
+		}
+		var result *TestResult
+		var sure bool
+		if result, sure, err = peers[i].sendTest(ctx, k, event, updated, max(left, time.Millisecond)); err == nil || !sure {
+			return result, err
 		}
 	}
 	return nil, err
@@ -63,9 +63,6 @@ func fittest(peers []peer) {
 func (p *peer) sendTest(ctx context.Context, k sidehook.WebhookKey, event *sidehook.Event, updated time.Time, within time.Duration) (
 	result *TestResult, sure bool, err error,
 ) {
-	if within <= 0 {
-		return nil, false, &SidecarError{Sidecar: p.key.id, Reason: "cannot be asked any more: the time is up", Err: ErrSidecarSlow}
-	}
 	answer, given, err := p.ask(ctx, &fleetv1.Command{Ask: &fleetv1.Command_SendTestEvent{SendTestEvent: &fleetv1.SendTestEvent{
 		App: k.App, Webhook: k.ID, Event: wireEvent(event), WebhookUpdatedAt: timestamp(updated),
 	}}}, within)
