@@ -79,6 +79,12 @@ var places = []place{
 		[]string{"words", "contracts", "match", "control"},
 		"they speak for the service that is control's, and for no other part",
 	},
+	{
+		"console",
+		[]string{"control/console"},
+		[]string{"words", "contracts", "control"},
+		"it shows the service that is control's, and no other part",
+	},
 
 	{
 		"inbox",
@@ -98,7 +104,7 @@ var places = []place{
 		[]string{"internal/app"},
 		[]string{
 			"words", "api", "contracts", "configuration", "badgerstore", "xds client", "xds server", "xds file",
-			"plugin kit", "plugin host", "ingest", "outbound", "control", "dialects", "sign", "send", "inbox",
+			"plugin kit", "plugin host", "ingest", "outbound", "control", "dialects", "console", "sign", "send", "inbox",
 			"terminal client",
 		},
 		"the composition root joins engines and adapters; the commands are above it, the test models beside it",
