@@ -153,19 +153,3 @@ func (s *Service) RevealKey(ctx context.Context, k sidehook.WebhookKey) (sidehoo
 func (s *Service) AllWebhooks(ctx context.Context, app string) ([]*sidehook.Webhook, error) {
 	return s.allWebhooks(ctx, app)
 }
-
-// ErrNotForOneApp: the token is good, but does not say which app is meant.
-var ErrNotForOneApp = errors.New("a token of one app is needed")
-
-// AuthenticateApp returns the app of an app token, for dialects, whose paths name none. Errors are ErrUnauthenticated,
-// ErrNotForOneApp for other kinds of tokens, or trouble of the store.
-func (s *Service) AuthenticateApp(ctx context.Context, plain string) (string, error) {
-	token, err := s.Authenticate(ctx, plain)
-	if err != nil {
-		return "", err
-	}
-	if token.Kind != TokenApp {
-		return "", fmt.Errorf("%w: this one is of the kind %s", ErrNotForOneApp, token.Kind)
-	}
-	return token.Apps[0], nil
-}

@@ -59,12 +59,12 @@ type note struct {
 	MigratedFrom *int64 `json:"migrated_from,omitempty"`
 }
 
-// dialect is whose notes these are.
-const dialect = "multisite"
+// notes is whose notes these are.
+const notes = "multisite"
 
 func (h *handler) noteOf(ctx context.Context, w *sidehook.Webhook) (note, error) {
 	n := note{Integration: defaultIntegration}
-	kept, err := h.svc.WebhookNote(ctx, w.Key(), dialect)
+	kept, err := h.svc.WebhookNote(ctx, w.Key(), notes)
 	if err != nil || kept == nil {
 		return n, err
 	}
@@ -94,7 +94,7 @@ func (n *note) extras(in *input, name string) (control.WebhookExtras, error) {
 	if err != nil {
 		return x, fmt.Errorf("keep the fields: %w", err)
 	}
-	x.Note = &control.Note{Dialect: dialect, Value: value}
+	x.Note = &control.Note{Dialect: notes, Value: value}
 	switch {
 	case in.active == nil:
 	case *in.active:
