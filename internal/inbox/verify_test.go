@@ -47,9 +47,9 @@ func sent(t testing.TB, s sidehook.Signing, key, body string, at time.Time) http
 	return h
 }
 
-// TestEverySchemeThatIsSent: what outbound signs holds, by the headers alone where they tell, and with any change does
+// TestVerdicts: what outbound signs holds, by the headers alone where they tell, and with any change does
 // not.
-func TestEverySchemeThatIsSent(t *testing.T) {
+func TestVerdicts(t *testing.T) {
 	pair := sidehook.NewEd25519Key()
 	stripe, slack := sidehook.Signing{Scheme: "hmac"}, sidehook.Signing{Scheme: "hmac"}
 	for _, k := range known {
