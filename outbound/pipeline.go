@@ -124,8 +124,8 @@ func (e *Engine) conclude(l *lane, j *job, a *sidehook.Attempt, req *request, v 
 		res.OnCommit = func() { l.noteQueued(res.DueAt) }
 	}
 	e.counters.count(a)
-	e.opts.Observe(l.key, a)
 	e.record(l, res)
+	e.opts.Observe(l.key, a)
 	l.finished(j, a, v)
 	e.opts.OnCount()
 	if v == gone {
