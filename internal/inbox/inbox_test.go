@@ -394,7 +394,7 @@ func TestPages(t *testing.T) {
 	ask(t, http.MethodPost, url+"/in/b", body, signed(t, secret, "evt-1", time.Now(), body)...)
 	ask(t, http.MethodPost, url+"/in/b", body, signed(t, other, "evt-2", time.Now(), body)...)
 	_, _, page := ask(t, http.MethodGet, url+"/bins/b/view", "")
-	for _, want := range []string{">valid<", ">wrong signature<", "attempt 2", "seen 1× before", "answered 503", "evt-2.", "Show only this id", "person.created", "evt-1", `<span class="k">&#34;name&#34;</span>: <span class="s">&#34;Lan&#34;</span>`} {
+	for _, want := range []string{">valid<", ">wrong signature<", "attempt 2", "seen 1× before", "answered 503", "evt-2.", "Show only this id", `data-show="evt-1"`, "person.created", "evt-1", `<span class="k">&#34;name&#34;</span>: <span class="s">&#34;Lan&#34;</span>`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}

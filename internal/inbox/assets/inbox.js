@@ -85,9 +85,9 @@ function binPage() {
   };
   filter.addEventListener("input", showFilter);
   cards.addEventListener("click", (e) => {
-    const only = e.target.closest("[data-only]");
+    const only = e.target.closest("[data-show]");
     if (!only) return;
-    filter.value = only.dataset.only;
+    filter.value = only.dataset.show;
     showFilter();
     filter.focus();
   });
