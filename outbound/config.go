@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/outbound/format"
@@ -26,6 +27,8 @@ type appConfig struct {
 	index  *match.Index
 	lanes  []*lane // in the order of the index
 	known  known
+	// shy are types that the webhooks at some positions get only when one of their patterns is the type itself.
+	shy map[string][]int
 }
 
 // route is a webhook compiled for delivering. It is immutable; a lane swaps it when configuration changes.
@@ -114,11 +117,34 @@ func (e *Engine) compileApp(source *xds.App, before *appConfig) (*appConfig, []*
 		app.routes[w.ID] = r
 		if w.Status == sidehook.WebhookEnabled {
 			patterns = append(patterns, w.Events)
+			for _, typ := range exactOnly[w.Format] {
+				if app.shy == nil {
+					app.shy = make(map[string][]int)
+				}
+				app.shy[typ] = append(app.shy[typ], len(app.lanes))
+			}
 			app.lanes = append(app.lanes, e.lane(w.Key()))
 		}
 	}
 	app.index = match.Compile(patterns)
 	return app, changed, nil
+}
+
+// exactOnly lists the types that no pattern with a star means in the system that a format speaks for: Twenty would send
+// one for every step of every workflow.
+var exactOnly = map[string][]string{sidehook.FormatTwenty: {"workflowRun.updated"}}
+
+// match appends the positions in lanes of the webhooks that want a type.
+func (a *appConfig) match(typ string, buf []int) []int {
+	buf = a.index.Match(typ, buf)
+	shy := a.shy[typ]
+	if len(shy) == 0 {
+		return buf
+	}
+	return slices.DeleteFunc(buf, func(i int) bool {
+		_, isShy := slices.BinarySearch(shy, i)
+		return isShy && !a.index.HasExact(typ, i)
+	})
 }
 
 // retireLanes drops what waits for webhooks that were removed. A stale snapshot removes nothing: it is older than what

@@ -2,6 +2,7 @@ package outbound_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -168,6 +169,33 @@ func TestStrictAppRefusesUnknownTypes(t *testing.T) {
 		k.publish(batch[3])
 		synctest.Wait()
 		k.want("requests at the end", len(k.recv.all()), 4)
+	})
+}
+
+// TestTypesThatNoStarMeans: Twenty sends workflowRun.updated to those who name it, and its format does the same.
+func TestTypesThatNoStarMeans(t *testing.T) {
+	bubble(t, func(k *kit) {
+		var all []*sidehook.Webhook
+		for id, events := range map[string][]string{
+			"all": {"*.*"}, "object": {"workflowRun.*"}, "named": {"workflowRun.updated"}, "both": {"*.*", "workflowRun.updated"},
+		} {
+			w := webhook(id)
+			w.Format, w.Events, w.URL = sidehook.FormatTwenty, events, "http://"+id+".test/"
+			native := webhook("native-" + id)
+			native.Events, native.URL = events, "http://native-"+id+".test/"
+			all = append(all, w, native)
+		}
+		k.apply(all...)
+		k.publish(event("e1", "workflowRun.updated"), event("e2", "workflowRun.created"))
+		synctest.Wait()
+		got := map[string]int{}
+		for _, s := range k.recv.all() {
+			got[s.url]++
+		}
+		k.want("requests", fmt.Sprint(got), fmt.Sprint(map[string]int{
+			"http://all.test/": 1, "http://object.test/": 1, "http://named.test/": 1, "http://both.test/": 2,
+			"http://native-all.test/": 2, "http://native-object.test/": 2, "http://native-named.test/": 1, "http://native-both.test/": 2,
+		}))
 	})
 }
 
