@@ -131,8 +131,9 @@ func (s *Sidecar) retryDelivery(ctx context.Context, ask *fleetv1.RetryDelivery)
 	return s.engine.Retry(ctx, ask.GetApp(), id)
 }
 
-// replayStep is how many deliveries of each state a replay looks at before it queues what it found.
-const replayStep = 256
+// replayStep is how many deliveries of each state a replay looks at before it queues what it found. Each step goes
+// through a part of the history, so few and large ones are the least work.
+const replayStep = storage.MaxLimit
 
 func (s *Sidecar) replayDeliveries(ctx context.Context, ask *fleetv1.ReplayDeliveries) (*fleetv1.Replayed, error) {
 	r, err := s.replayOf(ask)

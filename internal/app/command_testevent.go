@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sidehook/sidehook"
@@ -18,6 +20,9 @@ func (s *Sidecar) sendTestEvent(ctx context.Context, ask *fleetv1.SendTestEvent)
 		return nil, err
 	}
 	event, err := eventOfProto(ask.GetEvent(), time.Now(), int(s.cfg.Limits.Payload))
+	if errors.Is(err, sidehook.ErrTooLarge) {
+		return nil, fmt.Errorf("event.%w", err)
+	}
 	if err != nil {
 		return nil, sidehook.Under("event", err)
 	}

@@ -454,7 +454,7 @@ func TestFleetRefusesBadCommands(t *testing.T) {
 		{"test of another app", sendTest("w", func(a *fleetv1.SendTestEvent) { a.Event.App = "other" }), codes.InvalidArgument, "event.app"},
 		{"test with a bad time", sendTest("w", func(a *fleetv1.SendTestEvent) { a.Event.Time = &timestamppb.Timestamp{Nanos: -1} }), codes.InvalidArgument, "event.time"},
 		{"test without a type", sendTest("w", func(a *fleetv1.SendTestEvent) { a.Event.Type = "" }), codes.InvalidArgument, "event.type"},
-		{"test that is too large", sendTest("w", func(a *fleetv1.SendTestEvent) { a.Event.Data = make([]byte, 300<<10) }), codes.InvalidArgument, "limit"},
+		{"test that is too large", sendTest("w", func(a *fleetv1.SendTestEvent) { a.Event.Data = make([]byte, 300<<10) }), codes.InvalidArgument, "event.data: "},
 		{"test with a bad updated_at", sendTest("w", func(a *fleetv1.SendTestEvent) { a.WebhookUpdatedAt = &timestamppb.Timestamp{Nanos: -1} }), codes.InvalidArgument, "webhook_updated_at"},
 	} {
 		c.fails(bad.what, bad.command, bad.code, bad.words)

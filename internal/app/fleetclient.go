@@ -122,6 +122,7 @@ func (f *fleetClient) send(ctx context.Context, stream fleetStream, answers <-ch
 		}
 	}
 	fresh := true
+	counted := f.counted
 	for {
 		var request fleetv1.ConnectRequest
 		more := false
@@ -132,7 +133,8 @@ func (f *fleetClient) send(ctx context.Context, stream fleetStream, answers <-ch
 			fresh = true
 			soon(reportMinGap)
 			continue
-		case <-f.counted:
+		case <-counted:
+			counted = nil // one is enough: under load there is one for each attempt
 			soon(reportBusyGap)
 			continue
 		case a := <-answers:
@@ -141,7 +143,7 @@ func (f *fleetClient) send(ctx context.Context, stream fleetStream, answers <-ch
 			var r *fleetv1.Report
 			r, more = report(ctx, fresh || now.Sub(last) >= reportEvery)
 			request.Payload = &fleetv1.ConnectRequest_Report{Report: r}
-			fresh = false
+			fresh, counted = false, f.counted
 			last = time.Now()
 			due = last.Add(reportEvery)
 			wake.Reset(reportEvery)
