@@ -178,7 +178,7 @@ func (c *Control) serveREST(context.Context) error {
 	if err != nil {
 		return errors.Join(err, lis.Close())
 	}
-	all := withConsole(withDialects(h, c.Service, c.cfg, c.log.With("part", "rest")), pages)
+	all := withConsole(withDialects(h, c.Service, c.fleet, c.cfg, c.log.With("part", "rest")), pages)
 	serveHTTP(&c.parts, "rest", lis, newHTTPServer(all), c.fail)
 	c.parts.add("console", func(context.Context) error { return pages.Close() }) // its streams end before the server waits for them
 	return nil

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/control"
 	"github.com/sidehook/sidehook/control/dialect"
 )
@@ -18,6 +19,14 @@ import (
 type Options struct {
 	// Logger; nil for none.
 	Logger *slog.Logger
+	// Health tells how webhooks fare, which a control.Fleet knows; nil when nobody does.
+	Health Health
+}
+
+// Health tells how webhooks fare.
+type Health interface {
+	// WebhookHealth is zero for a webhook of which nothing was heard.
+	WebhookHealth(sidehook.WebhookKey) control.WebhookHealth
 }
 
 const base = "/wp-json/wu/v2"
@@ -26,9 +35,10 @@ const base = "/wp-json/wu/v2"
 func Patterns() []string { return []string{base + "/"} }
 
 type handler struct {
-	svc *control.Service
-	log *slog.Logger
-	mux *http.ServeMux
+	svc    *control.Service
+	log    *slog.Logger
+	mux    *http.ServeMux
+	health Health
 }
 
 // New returns the API. The app is that of the caller's credentials: the id of an app token is the API key and the token
@@ -37,7 +47,7 @@ func New(svc *control.Service, opts Options) http.Handler {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	h := &handler{svc: svc, log: opts.Logger, mux: http.NewServeMux()}
+	h := &handler{svc: svc, log: opts.Logger, mux: http.NewServeMux(), health: opts.Health}
 	h.handle("GET "+base+"/auth", h.auth)
 	h.handle("GET "+base+"/hooks", h.hooks)
 	h.handle("GET "+base+"/webhook", h.list)
