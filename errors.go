@@ -41,6 +41,13 @@ func (e *FieldError) Error() string {
 // empty when Reason was not made by Fieldf.
 func (e *FieldError) Template() (format string, args []any) { return e.format, e.args }
 
+// At returns the same error of another field.
+func (e *FieldError) At(field string) *FieldError {
+	at := *e
+	at.Field = field
+	return &at
+}
+
 // Fieldf makes a FieldError.
 func Fieldf(field, format string, args ...any) *FieldError {
 	return &FieldError{Field: field, Reason: fmt.Sprintf(format, args...), format: format, args: args}
@@ -56,7 +63,7 @@ func Under(prefix string, err error) error {
 	if fe.Field != "" {
 		field += "." + fe.Field
 	}
-	return &FieldError{Field: field, Reason: fe.Reason, format: fe.format, args: fe.args}
+	return fe.At(field)
 }
 
 // FullError is ErrFull with what is full and when to try again.

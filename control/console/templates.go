@@ -60,7 +60,9 @@ func templateFuncs(t *texts, a *assets, lang string) template.FuncMap {
 		"asset": a.url,
 		"dict":  dict,
 		"id":    fieldID,
-		"time":  func(at time.Time) template.HTML { return timeElement(lang, at) },
+		// reason says why something is as it is, in the service's own words where they are not known.
+		"reason": func(text string) string { return t.refusal(lang, text, nil, text) },
+		"time":   func(at time.Time) template.HTML { return timeElement(lang, at) },
 	}
 }
 

@@ -202,7 +202,7 @@
   function showLive(on) {
     if (!mark) return;
     mark.dataset.state = on ? "on" : "off";
-    const text = on ? mark.dataset.on : mark.dataset.off;
+    const text = on ? mark.dataset.liveText : mark.dataset.quietText;
     if (mark.textContent !== text) mark.textContent = text;
   }
   const fetching = new Set();
