@@ -86,6 +86,12 @@ func TestEveryTextThatIsAskedForIsThere(t *testing.T) {
 			t.Errorf("the script asks for %s, which it is not given", m[1])
 		}
 	}
+	// Every field that can be refused has a place on the page, and a text.
+	for _, m := range regexp.MustCompile(`template "error" "([a-z_.]+)"|data-error="([a-z]+)"`).FindAllStringSubmatch(string(page), -1) {
+		if field := m[1] + m[2]; !slices.Contains(scriptTexts, "error."+field) {
+			t.Errorf("there is no text for the field %s", field)
+		}
+	}
 	for _, c := range Codes() {
 		used["badge."+string(c)], used["verdict."+string(c)] = true, true
 	}

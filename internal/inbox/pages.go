@@ -34,6 +34,10 @@ func loadPages() map[*speech]*template.Template {
 // scriptTexts are those that the script shows.
 var scriptTexts = []string{
 	"js.live", "js.connecting", "js.reconnecting", "js.copied", "js.copyfailed", "js.saved", "js.saving", "js.away", "js.gone", "js.arrived",
+	// What a field must be, by the name of the field; error.taken for a name that is.
+	"error.name", "error.taken", "error.title", "error.secrets", "error.signing.scheme", "error.signing.header", "error.signing.prefix",
+	"error.signing.template", "error.signing.timestamp_header", "error.status", "error.delay", "error.fail_first", "error.fail_status",
+	"error.retry_after", "error.content_type", "error.body",
 }
 
 func (s *speech) script() map[string]string {

@@ -46,7 +46,8 @@ async function ask(method, path, data, form) {
   let first = null;
   for (const { field, detail } of problem.errors || []) {
     const place = form && form.querySelector(`[data-error="${CSS.escape(field)}"]`);
-    if (place) first = first || mark(form, place, detail);
+    const text = texts[resp.status === 409 ? "error.taken" : "error." + field];
+    if (place) first = first || mark(form, place, text || detail);
   }
   if (first) first.focus(); else trouble(problem.detail);
   return null;
