@@ -113,8 +113,9 @@
   }
 
   // Times are shown in the reader's zone.
-  const format = new Intl.DateTimeFormat(lang, { dateStyle: "short", timeStyle: "medium" });
-  const exact = new Intl.DateTimeFormat(lang, { dateStyle: "full", timeStyle: "long" });
+  const locale = lang === "en" ? "en-GB" : lang; // day before month, 24 hours
+  const format = new Intl.DateTimeFormat(locale, { dateStyle: lang === "en" ? "medium" : "short", timeStyle: "medium" });
+  const exact = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "long" });
   function localTime(e) {
     const at = new Date(e.dateTime);
     if (isNaN(at)) return;
