@@ -148,12 +148,12 @@ func register[I, O any](h *rest, who access, op huma.Operation, do func(context.
 	op.BodyReadTimeout = bodyWithin
 	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusForbidden)
 	op.Middlewares = huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
-		r, w := humago.Unwrap(ctx)
 		if err := allow(ctx.Context(), who, ctx.Param("app")); err != nil {
+			r, w := humago.Unwrap(ctx)
 			h.refuse(w, r, err)
 			return
 		}
-		next(huma.WithValue(ctx, writerContext{}, w))
+		next(ctx)
 	}}
 	huma.Register(h.api, op, func(ctx context.Context, input *I) (*O, error) {
 		output, err := do(ctx, input)

@@ -170,7 +170,7 @@ func TestRESTTest(t *testing.T) {
 		t.Errorf("test answered %s", a.raw)
 	}
 
-	a = p.do(p.admin, "POST", path+"/test", `{"event_type":"person.created","data":{"n":[1, "<2>"]}}`).want(200)
+	p.do(p.admin, "POST", path+"/test", `{"event_type":"person.created","data":{"n":[1, "<2>"]}}`).want(200)
 	if got := (<-s.asked).GetSendTestEvent().GetEvent().GetData(); string(got) != `{"n":[1, "<2>"]}` {
 		t.Errorf("data sent is %s", got)
 	}

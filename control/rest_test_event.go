@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -71,9 +70,6 @@ func (h *rest) registerTest() {
 const testSpare = 10 * time.Second
 
 func (h *rest) testWebhook(ctx context.Context, in *testInput) (*body[testView], error) {
-	if err := patient(ctx); err != nil {
-		return nil, err
-	}
 	key := sidehook.WebhookKey{App: in.App, ID: in.ID}
 	w, err := h.svc.GetWebhook(ctx, key)
 	if err != nil {
@@ -99,21 +95,4 @@ func (h *rest) testWebhook(ctx context.Context, in *testInput) (*body[testView],
 		return nil, err
 	}
 	return &body[testView]{viewOfTest(result)}, nil
-}
-
-// writerContext is the key of the http.ResponseWriter in a request's context.
-type writerContext struct{}
-
-// patient is for operations that take longer than a request may take to arrive: net/http ends the context of a request
-// whose read deadline passes, although all of it has been read.
-func patient(ctx context.Context) error {
-	w, ok := ctx.Value(writerContext{}).(http.ResponseWriter)
-	if !ok {
-		return nil
-	}
-	err := http.NewResponseController(w).SetReadDeadline(time.Time{})
-	if err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return fmt.Errorf("lift the read deadline: %w", err)
-	}
-	return nil
 }
