@@ -21,6 +21,7 @@ import (
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/control"
 	"github.com/sidehook/sidehook/control/console"
+	"github.com/sidehook/sidehook/storage"
 	"github.com/sidehook/sidehook/storage/badgerstore"
 	"github.com/sidehook/sidehook/xds"
 )
@@ -53,6 +54,7 @@ func (c *clock) move(d time.Duration) {
 // site is a console on a real service and store, behind a real HTTP server.
 type site struct {
 	t       *testing.T
+	kv      storage.KV
 	svc     *control.Service
 	fleet   *control.Fleet
 	console *console.Console
@@ -86,6 +88,7 @@ func newSite(t *testing.T) *site {
 	log := slog.New(slog.NewJSONHandler(s.log, nil))
 	kv, err := badgerstore.OpenKV(filepath.Join(dir, "store"), badgerstore.KVOptions{})
 	s.check(err)
+	s.kv = kv
 	s.svc, err = control.New(control.Options{KV: kv, Logger: log, Now: s.clock.Now})
 	s.check(err)
 	s.fleet, err = control.NewFleet(control.FleetOptions{Authenticate: s.svc.AuthenticateSidecar, Logger: log})
@@ -317,12 +320,24 @@ func (a *answer) form(action string) (path string, values url.Values) {
 	for _, n := range a.all(func(n *html.Node) bool { return n.Data == "form" && strings.HasSuffix(attr(n, "action"), action) }) {
 		values = url.Values{}
 		for d := range n.Descendants() {
-			addField(values, d)
+			if !inTemplate(d) {
+				addField(values, d)
+			}
 		}
 		return attr(n, "action"), values
 	}
 	a.t.Fatalf("%s has no form %s", a.at, action)
 	return "", nil
+}
+
+// inTemplate reports whether an element waits in a template, for scripts to take.
+func inTemplate(n *html.Node) bool {
+	for p := n.Parent; p != nil; p = p.Parent {
+		if p.Data == "template" {
+			return true
+		}
+	}
+	return false
 }
 
 func addField(values url.Values, n *html.Node) {

@@ -24,6 +24,8 @@ type problem struct {
 	// Label of the field, for the summary.
 	Label string
 	Text  string
+	// Link is the id of the input to mend.
+	Link string
 }
 
 // problems returns what an error says about the input, nil when it is not about it.
@@ -54,10 +56,13 @@ func (p *problems) add(v *visit, field, text string) {
 	} else {
 		label = field
 	}
-	p.All = append(p.All, problem{Field: field, Label: label, Text: text})
+	p.All = append(p.All, problem{Field: field, Label: label, Text: text, Link: fieldID(lastIndex.ReplaceAllString(field, ""))})
 }
 
-var indexes = regexp.MustCompile(`\[\d+\]`)
+var (
+	indexes   = regexp.MustCompile(`\[\d+\]`)
+	lastIndex = regexp.MustCompile(`\[\d+\]$`) // of a list that is one input
+)
 
 // Of returns the problem of a field or of what is within it, for templates: events finds events[3].
 func (p *problems) Of(field string) *problem {
