@@ -46,6 +46,7 @@ func TestTheExaminationFindsWhatIsWrong(t *testing.T) {
 		{"unmarked", head + `<style>:focus-visible { outline: none }</style><button>C</button>`, (*Page).unreachable, "focus is on <button>C"},
 		{"heavy", head + `<p hidden>` + strings.Repeat("heavy ", maxPage/6), (*Page).overweight, "at most 204800 are allowed"},
 		{"foreign", strings.Replace(head, "en", "de", 1), (*Page).wrongLanguage, `in "de"`},
+		{"untranslated", head + `<p>form.problems</p>`, (*Page).untranslated, "form.problems"},
 		{"policy", head + `<img src="https://example.com/x.png" alt="">`, complaints, "Content Security Policy"},
 		{"error", head + `<script>console.error("broken", 7)</script>`, complaints, "broken"},
 		{"exception", head + `<script>nothing.at.all</script>`, complaints, "nothing is not defined"},

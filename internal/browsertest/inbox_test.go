@@ -42,6 +42,8 @@ func TestInbox(t *testing.T) {
 
 			pl.publish(t, "evt_1", "person.created", `{"name":"Kênh <b>1</b>"}`)
 			p.sees("person.created", c.attempt, "503", "200", c.valid)
+			p.click("DisclosureTriangle", "…")
+			p.sees("Kênh <b>1</b>")
 			p.look("inbox")
 			p.open(pl.inbox)
 			p.sees("first")

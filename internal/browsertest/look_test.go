@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -25,6 +26,12 @@ var (
 	// small is what a page must fit without scrolling sideways: also a desktop's window at 400 % zoom (WCAG 1.4.10).
 	small = view{320, 640}
 )
+
+// guide names the pictures that the guide shows.
+var guide = []string{
+	"sign-in", "apps", "webhooks", "webhook-new", "webhook-detail", "webhook-test", "secrets", "event-types", "deliveries",
+	"delivery", "transformers", "sidecars", "inbox",
+}
 
 // Limits of a page and of a picture of the guide, in bytes.
 const (
@@ -53,13 +60,14 @@ func (p *Page) as(v view, scheme string) {
 func (p *Page) look(name string) {
 	p.t.Helper()
 	p.settle()
-	for _, wrong := range append(p.overweight(), p.wrongLanguage()...) {
+	for _, wrong := range slices.Concat(p.overweight(), p.wrongLanguage(), p.untranslated()) {
 		p.t.Errorf("%s.%s: %s", name, p.lang, wrong)
 	}
 	for _, v := range []view{wide, narrow} {
 		for _, scheme := range []string{"light", "dark"} {
 			p.as(v, scheme)
 			p.settle()
+			p.must("go to the top", func(ctx context.Context) error { _, err := eval[any](ctx, "scrollTo(0, 0)"); return err })
 			what := fmt.Sprintf("%s.%s.%d.%s", name, p.lang, v.width, scheme)
 			p.shoot(filepath.Join(shots, what+".png"), true)
 			serious, slight := p.barriers()
@@ -69,7 +77,7 @@ func (p *Page) look(name string) {
 			for _, f := range slight {
 				p.t.Logf("%s: %v", what, f)
 			}
-			if v == wide && scheme == "light" && screenshotsWanted {
+			if v == wide && scheme == "light" && screenshotsWanted && slices.Contains(guide, name) {
 				p.shootForGuide(name)
 			}
 		}
@@ -89,6 +97,17 @@ func (p *Page) wrongLanguage() []string {
 	p.t.Helper()
 	if got := read[string](p, "document.documentElement.lang"); got != p.lang {
 		return []string{fmt.Sprintf("the page says that it is in %q", got)}
+	}
+	return nil
+}
+
+// untranslated: a text that is missing shows as its key.
+func (p *Page) untranslated() []string {
+	p.t.Helper()
+	const keys = `/\b(apps|bin|bins|card|confirm|deliveries|delivery|done|error|event-types|facts|field|fleet|form|js|lang|layout|list|secrets|sidecars|signin|tab|transformers|verdict|webhook|webhooks)\.[a-z]+[a-z_.-]*\b/g`
+	found := read[[]string](p, `[...new Set([document.title, document.body.innerText].join(" ").match(`+keys+`) || [])]`)
+	if len(found) > 0 {
+		return []string{fmt.Sprintf("it shows the keys of texts: %q", found)}
 	}
 	return nil
 }

@@ -116,7 +116,6 @@ func (p *Page) await(what string, check func(context.Context) error) {
 // open goes to an address and waits until it is loaded.
 func (p *Page) open(url string) {
 	p.t.Helper()
-	p.seen.forget()
 	p.must("open "+url, func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.Navigate(url)) })
 	p.settle()
 }

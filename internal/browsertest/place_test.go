@@ -27,6 +27,7 @@ import (
 type place struct {
 	*app.Dev
 	console, inbox string // addresses
+	dir            string // of everything that it keeps
 	token          string // the admin's
 	events         eventsv1.EventServiceClient
 }
@@ -64,7 +65,7 @@ func newPlace(t *testing.T) *place {
 		}
 	})
 	return &place{
-		Dev: dev, console: "http://" + dev.Control.REST + "/console/", inbox: "http://" + dev.Inbox,
+		Dev: dev, dir: dir, console: "http://" + dev.Control.REST + "/console/", inbox: "http://" + dev.Inbox,
 		token: strings.TrimSpace(string(token)), events: eventsv1.NewEventServiceClient(conn),
 	}
 }

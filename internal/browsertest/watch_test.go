@@ -13,6 +13,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 )
 
@@ -22,13 +23,15 @@ type cdpCommand[P, R any] = cdp.Command[P, R]
 type watch struct {
 	mu       sync.Mutex
 	requests map[network.RequestID]*request
+	document cdp.LoaderID // that is shown
 	trouble  []string
 	refusals []string // statuses that are no trouble
 }
 
 type request struct {
 	url    string
-	stream bool // has no end
+	loader cdp.LoaderID // the document that asked
+	stream bool         // has no end
 	done   bool
 	bytes  int64
 }
@@ -42,7 +45,13 @@ func (w *watch) event(ev any) {
 	switch ev := ev.(type) {
 	case *network.EventRequestWillBeSent:
 		w.requests[ev.RequestID] = &request{
-			url: ev.Request.URL, stream: ev.Type == network.ResourceTypeEventSource || strings.HasPrefix(ev.Request.URL, "data:"),
+			url: ev.Request.URL, loader: ev.LoaderID, stream: ev.Type == network.ResourceTypeEventSource || strings.HasPrefix(ev.Request.URL, "data:"),
+		}
+	case *page.EventFrameNavigated:
+		// What an older document still asked for ends without a word.
+		if ev.Frame.ParentID == "" {
+			w.document = ev.Frame.LoaderID
+			maps.DeleteFunc(w.requests, func(_ network.RequestID, r *request) bool { return r.loader != w.document })
 		}
 	case *network.EventResponseReceived:
 		// A script that does not read the body of its answer leaves it open for good.
@@ -94,18 +103,14 @@ func (w *watch) busy() (urls []string) {
 	return urls
 }
 
-// forget starts a new account of what is transferred.
-func (w *watch) forget() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	clear(w.requests)
-}
-
-// weight is how many bytes came over the network since forget, and for what.
+// weight is how many bytes came over the network for the page that is shown, and for what.
 func (w *watch) weight() (total int64, parts []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for r := range maps.Values(w.requests) {
+		if r.loader != w.document {
+			continue
+		}
 		total += r.bytes
 		parts = append(parts, fmt.Sprintf("%d %s", r.bytes, r.url))
 	}
