@@ -88,7 +88,7 @@ func (e *Engine) submit(ctx context.Context, events []*sidehook.Event, released 
 	r := &Receipt{results: make([]Accepting, len(events))}
 	cfg := e.config.Load()
 	if cfg != nil {
-		if err := e.admit(cfg, events, released); err != nil {
+		if err := e.admit(ctx, cfg, events, released); err != nil {
 			return nil, err
 		}
 	}

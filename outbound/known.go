@@ -1,6 +1,7 @@
 package outbound
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/sidehook/sidehook"
@@ -71,14 +72,20 @@ func (k *known) fits(ev *sidehook.Event) error {
 
 // admit refuses events that their app does not take, where it publishes strictly: those of a type that is not in the
 // catalogue, and those whose data does not fit its schema. It refuses all of them because of one, as validation does.
-// Elsewhere it counts them.
-func (e *Engine) admit(c *config, events []*sidehook.Event, released bool) error {
+// Elsewhere it counts the latter. Checks of many large events take a while, so it ends with ctx.
+func (e *Engine) admit(ctx context.Context, c *config, events []*sidehook.Event, released bool) error {
 	for i, ev := range events {
 		app := c.apps[ev.App]
 		if app == nil {
 			continue
 		}
 		refuse := app.known.strict && !released // what is held was acknowledged, so it is delivered whatever it is
+		if !refuse && app.known.schemas == nil {
+			continue // nothing to find out here
+		}
+		if app.known.schemas != nil && ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		if !app.known.has(ev.Type) {
 			if refuse {
 				e.counters.unknownRefused.Add(int64(len(events)))
