@@ -308,26 +308,27 @@ func (a *answer) text(tag string) string {
 		}
 		return ""
 	}
-	for _, n := range a.all(func(n *html.Node) bool { return n.Data == tag }) {
-		return textOf(n)
+	found := a.all(isTag(tag))
+	if len(found) == 0 {
+		return ""
 	}
-	return ""
+	return textOf(found[0])
 }
 
 // form is what the form whose action ends with action would send, before anything is typed.
 func (a *answer) form(action string) (path string, values url.Values) {
 	a.t.Helper()
-	for _, n := range a.all(func(n *html.Node) bool { return n.Data == "form" && strings.HasSuffix(attr(n, "action"), action) }) {
-		values = url.Values{}
-		for d := range n.Descendants() {
-			if !inTemplate(d) {
-				addField(values, d)
-			}
-		}
-		return attr(n, "action"), values
+	found := a.all(func(n *html.Node) bool { return n.Data == "form" && strings.HasSuffix(attr(n, "action"), action) })
+	if len(found) == 0 {
+		a.t.Fatalf("%s has no form %s", a.at, action)
 	}
-	a.t.Fatalf("%s has no form %s", a.at, action)
-	return "", nil
+	values = url.Values{}
+	for d := range found[0].Descendants() {
+		if !inTemplate(d) {
+			addField(values, d)
+		}
+	}
+	return attr(found[0], "action"), values
 }
 
 // inTemplate reports whether an element waits in a template, for scripts to take.

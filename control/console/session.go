@@ -105,7 +105,7 @@ func (v *visit) signIn() error {
 	if plain == "" {
 		return refuse(http.StatusUnprocessableEntity, "signin.empty")
 	}
-	session, token, err := v.c.svc.IssueAccess(v.ctx(), plain, sessionLife)
+	session, token, err := v.newSession(plain)
 	switch {
 	case errors.Is(err, control.ErrUnauthenticated):
 		return refuse(http.StatusUnauthorized, "signin.wrong")
@@ -121,6 +121,18 @@ func (v *visit) signIn() error {
 		next = v.home()
 	}
 	return v.redirect(next)
+}
+
+// newSession makes a session that has not been ended. Those of one token that end in the same second are the same, so
+// that whoever signs out and in again at once would get the one that was just ended.
+func (v *visit) newSession(plain string) (session string, token *control.Token, err error) {
+	for life := sessionLife; life > sessionLife-time.Minute; life -= time.Second {
+		session, token, err = v.c.svc.IssueAccess(v.ctx(), plain, life)
+		if err != nil || !v.c.ended.has(session) {
+			break
+		}
+	}
+	return session, token, err
 }
 
 func (v *visit) signOut() error {

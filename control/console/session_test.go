@@ -61,6 +61,16 @@ func TestSession(t *testing.T) {
 	again.get("/console/apps").want(http.StatusSeeOther)
 }
 
+func TestSignOutAndInAgain(t *testing.T) {
+	s := newSite(t)
+	r := s.reader("en")
+	for range 5 { // within one second
+		r.signIn(s.admin).wantRedirect("/console/apps")
+		r.get("/console/apps").want(200).submit("/sign-out", nil).want(http.StatusSeeOther)
+		r.get("/console/apps").want(http.StatusSeeOther)
+	}
+}
+
 func TestSessionEndsWithItsToken(t *testing.T) {
 	s := newSite(t)
 	token, id := s.makeToken(control.TokenApp, "demo")
