@@ -50,7 +50,7 @@ func TestEventTypes(t *testing.T) {
 		t.Errorf("after put: %+v %s", got, got.Sample)
 	}
 	shown := d.command(t, "event-type", "get", "livestream.channel.live")
-	if !strings.Contains(shown, "Name (vi):") || !strings.HasSuffix(shown, "Sample:\n  {\n    \"id\": \"<1>\"\n  }\n") {
+	if !strings.Contains(shown, "Name (vi):") || !strings.Contains(shown, "Sample:\n  {\n    \"id\": \"<1>\"\n  }\nSchema:\n  {\n    \"type\": \"object\",\n") {
 		t.Errorf("get: %s", shown)
 	}
 	d.command(t, "event-type", "put", "livestream.channel.live", "--name", "en=", "--sample", "")
