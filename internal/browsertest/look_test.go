@@ -67,7 +67,7 @@ func (p *Page) look(name string) {
 		for _, scheme := range []string{"light", "dark"} {
 			p.as(v, scheme)
 			p.settle()
-			p.must("go to the top", func(ctx context.Context) error { _, err := eval[any](ctx, "scrollTo(0, 0)"); return err })
+			read[bool](p, "(document.querySelector(location.hash || null)?.scrollIntoView() ?? scrollTo(0, 0), true)")
 			what := fmt.Sprintf("%s.%s.%d.%s", name, p.lang, v.width, scheme)
 			p.shoot(filepath.Join(shots, what+".png"), true)
 			serious, slight := p.barriers()

@@ -202,6 +202,9 @@ func TestRotateSecret(t *testing.T) {
 			return err
 		})
 		p.holds("two valid secrets", `document.querySelectorAll("#secret-list tbody tr .badge.good").length === 2`)
+		p.in(".toast", "").click("button", w.close)
+		p.click("button", w.reveal)
+		p.has("link", w.hide)
 		p.look("secrets")
 	})
 }
