@@ -123,8 +123,8 @@ func (e *Engine) conclude(l *lane, j *job, a *sidehook.Attempt, req *request, v 
 		}
 		res.OnCommit = func() { l.noteQueued(res.DueAt) }
 	}
-	e.counters.count(a)
 	e.record(l, res)
+	e.counters.count(a) // after it was submitted: what is counted can be flushed
 	e.opts.Observe(l.key, a)
 	l.finished(j, a, v)
 	e.opts.OnCount()

@@ -42,11 +42,13 @@ const settleWithin = time.Second
 
 func (f *fleetReporter) report(ctx context.Context, fresh bool) (*fleetv1.Report, bool) {
 	s := f.s
-	// Who hears of new numbers may ask for the deliveries behind them at once. Trouble of the store is told by others.
+	// Who hears of new numbers may ask for the deliveries behind them at once: what is counted here was submitted before
+	// the flush. Trouble of the store is told by others.
+	counts := s.engine.Counts()
 	flushCtx, cancel := context.WithTimeout(ctx, settleWithin)
 	_ = s.store.Flush(flushCtx)
 	cancel()
-	counts, stats := s.engine.Counts(), s.store.Stats()
+	stats := s.store.Stats()
 	r := &fleetv1.Report{
 		Ready: s.engine.Ready() && !s.draining.Load(), Pending: uint64(max(0, stats.Pending)),
 		Delivered: uint64(counts.Delivered), Dead: uint64(counts.Dead), FailedAttempts: uint64(counts.Failed),
