@@ -21,7 +21,10 @@
     const toast = $("#toast-template").content.firstElementChild.cloneNode(true);
     $("span", toast).textContent = text;
     toast.classList.toggle("bad", !!bad);
-    $("#toasts").append(toast);
+    const toasts = $("#toasts");
+    const over = $("dialog[open]") || document.body; // what is outside of an open dialog cannot be reached
+    if (toasts.parentNode !== over) over.append(toasts);
+    toasts.append(toast);
     watchToast(toast);
   }
 
@@ -186,7 +189,10 @@
     }
   });
   confirmDialog.addEventListener("cancel", () => { asking = null; });
-  sheet.addEventListener("close", () => { $("#sheet-body").replaceChildren(); });
+  sheet.addEventListener("close", () => {
+    $("#sheet-body").replaceChildren();
+    document.body.append($("#toasts"));
+  });
   window.addEventListener("beforeunload", (event) => {
     if ($("form[data-touched]:not([data-sent])")) event.preventDefault();
   });
