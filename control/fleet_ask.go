@@ -322,11 +322,13 @@ func (f *Fleet) Replay(ctx context.Context, r Replay) (*Replayed, error) {
 	if err != nil {
 		return nil, err
 	}
+	asking, cancel := context.WithTimeoutCause(ctx, replayWithin+allWithin, ErrSidecarSlow)
+	defer cancel()
 	var silent silence
 	var mu sync.Mutex
 	result := &Replayed{}
 	each(peers, func(p *peer) {
-		answer, given, err := p.ask(ctx, &fleetv1.Command{Ask: &fleetv1.Command_ReplayDeliveries{
+		answer, given, err := p.ask(asking, &fleetv1.Command{Ask: &fleetv1.Command_ReplayDeliveries{
 			ReplayDeliveries: r.command(),
 		}}, replayWithin)
 		switch {
