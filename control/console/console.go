@@ -89,6 +89,7 @@ func (c *Console) routes() {
 	c.webhookRoutes()
 	c.secretRoutes()
 	c.testRoutes()
+	c.deliveryRoutes()
 	c.handle("GET "+Root+"apps/{app}/live", forApp, c.live)
 	c.handle("GET "+Root+"live", forAdmin, c.live)
 	c.mux.Handle("GET "+Root+"assets/{name}", c.assets)

@@ -43,12 +43,19 @@
     asking = null;
     confirmDialog.close();
     if (!yes || !form) return;
+    // A live update may have put the same form anew while the dialog was open.
+    const action = form.getAttribute("action");
+    const target = form.isConnected ? form : $$("form[data-confirm]").find((f) => f.getAttribute("action") === action);
+    if (!target) {
+      showToast(document.body.dataset.failed, true);
+      return;
+    }
     const field = document.createElement("input");
     field.type = "hidden";
     field.name = "confirmed";
     field.value = "yes";
-    form.append(field);
-    form.requestSubmit(button && button.isConnected ? button : undefined);
+    target.append(field);
+    target.requestSubmit(button && button.form === target ? button : undefined);
   }
 
   // The sheet shows a part of another page in a dialog: a link with data-sheet="#part".
@@ -260,4 +267,31 @@
   $$(".toast", $("#toasts")).forEach(watchToast);
   prepare(document);
   connect();
+})();
+
+// Fields of times: the server takes and gives UTC (data-utc); the reader sees and types the time of their own zone.
+(function () {
+  "use strict";
+  const pad = (n) => String(n).padStart(2, "0");
+  const local = (d) => d.getFullYear() + "-" + pad(d.getMonth() + 1) + "-" + pad(d.getDate()) + "T" + pad(d.getHours()) + ":" + pad(d.getMinutes()) + ":" + pad(d.getSeconds());
+  function zone() {
+    document.querySelectorAll("input[data-utc]:not([data-zoned])").forEach((e) => {
+      const text = e.getAttribute("value") || "";
+      const at = new Date(/(Z|[+-]\d\d:\d\d)$/.test(text) ? text : text + "Z");
+      if (text && !isNaN(at)) e.value = local(at);
+      e.dataset.zoned = "yes";
+    });
+    const name = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
+    document.querySelectorAll("[data-zone]").forEach((e) => { e.textContent = "(" + name + ")"; });
+  }
+  document.addEventListener("formdata", (event) => {
+    event.target.querySelectorAll("input[data-zoned]").forEach((e) => {
+      const at = new Date(e.value);
+      if (e.value && !isNaN(at)) event.formData.set(e.name, at.toISOString().slice(0, 19));
+    });
+    // What is empty need not be in the address of a search.
+    if (event.target.method === "get") [...event.formData].forEach(([name, value]) => { if (value === "") event.formData.delete(name); });
+  });
+  document.addEventListener("htmx:afterSwap", zone);
+  zone();
 })();
