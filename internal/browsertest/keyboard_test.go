@@ -26,11 +26,14 @@ const tabStops = `(() => {
 	};
 	const brief = (e) => e.outerHTML.replace(/\s+/g, " ").slice(0, 140);
 	const seen = new Set(), unmarked = [];
+	let last;
 	return window.tabStops = {
 		// stop notes where the focus is, and says whether the way goes on.
 		stop() {
 			const e = document.activeElement;
-			if (!e || e === document.body || seen.has(e)) return false;
+			if (!e || e === document.body || seen.has(e) && e !== last) return false;
+			if (e === last) return true; // a field of several parts, such as a date
+			last = e;
 			seen.add(e);
 			if (![e, e.parentElement, e.nextElementSibling, ...(e.labels || [])].some(outlined)) unmarked.push(brief(e));
 			return true;
@@ -63,7 +66,7 @@ func (p *Page) unreachable() (wrong []string) {
 			}
 		}
 		var err error
-		wrong, err = eval[[]string](ctx, "window.tabStops.result()")
+		wrong, err = eval[[]string](ctx, "(document.activeElement?.blur(), window.tabStops.result())")
 		return err
 	})
 	return wrong

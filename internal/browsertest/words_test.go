@@ -17,6 +17,8 @@ type words struct {
 	testTitle, sendTest, testSucceeded, testFailed, close string
 
 	reveal, rotate, overlap, oneDay, live, hide string
+
+	deliveries, pending, details, retryNow, retried, status, filter, noMatch, replay, replayed, queueAgain string
 }
 
 var tongues = []words{
@@ -33,6 +35,9 @@ var tongues = []words{
 		testSucceeded: "Đã nhận được phản hồi từ webhook thành công!", testFailed: "Kiểm tra không thành công.", close: "Đóng",
 		reveal: "Hiện khóa bí mật", rotate: "Đổi khóa bí mật", overlap: "Khóa cũ còn hiệu lực trong", oneDay: "1 ngày",
 		live: "Còn hiệu lực", hide: "Ẩn",
+		deliveries: "Lượt gửi", pending: "Đang chờ", details: "Chi tiết …", retryNow: "Gửi lại ngay", retried: "Đã yêu cầu gửi lại",
+		status: "Trạng thái", filter: "Lọc", noMatch: "Không có kết quả", replay: "Gửi lại hàng loạt",
+		replayed: "Đã đưa 1 lượt gửi vào hàng đợi lần nữa.", queueAgain: "Đưa vào hàng đợi",
 	},
 	{
 		lang: "en", other: "Tiếng Việt",
@@ -47,5 +52,8 @@ var tongues = []words{
 		testSucceeded: "The webhook answered successfully!", testFailed: "The test failed.", close: "Close",
 		reveal: "Show secret", rotate: "Rotate secret", overlap: "Old secrets stay valid for", oneDay: "1 day",
 		live: "Valid", hide: "Hide",
+		deliveries: "Deliveries", pending: "Pending", details: "Details …", retryNow: "Retry now", retried: "The delivery is attempted once more",
+		status: "Status", filter: "Filter", noMatch: "Nothing matches", replay: "Replay",
+		replayed: "1 delivery was queued once more.", queueAgain: "Queue once more",
 	},
 }
