@@ -23,5 +23,9 @@
 //     depends on); when they change, the page is fetched again and that element replaced. Forms stay outside of it.
 //     webhooks stands for everything stored of the app: event types and policy too.
 //
+// Do not call an attribute data-on…: html/template takes it for a script. What scripts add to a page is in
+// assets/console.js: data-count (0/50), data-guard (asks before typed input is lost), data-copy, data-sheet (a part of
+// another page in a dialog), data-focus, and <time> in the reader's zone; each page works without.
+//
 // Forms that are refused are rendered again with visit.problems, the status 422 (or 409), and the input kept.
 package console

@@ -18,7 +18,7 @@ func printable(b []byte) string {
 		b = b[:maxShown]
 	}
 	var pretty bytes.Buffer
-	if json.Indent(&pretty, b, "", "  ") == nil {
+	if nesting(b) <= maxNesting && json.Indent(&pretty, b, "", "  ") == nil {
 		b = pretty.Bytes()
 	}
 	text := strings.Map(func(r rune) rune {
@@ -31,4 +31,29 @@ func printable(b []byte) string {
 		text += "…"
 	}
 	return text
+}
+
+// maxNesting bounds what is indented: every level widens every line within it.
+const maxNesting = 40
+
+// nesting is how deep JSON is.
+func nesting(b []byte) int {
+	depth, deepest := 0, 0
+	inText, escaped := false, false
+	for _, c := range b {
+		switch {
+		case escaped:
+			escaped = false
+		case inText:
+			escaped, inText = c == '\\', c != '"'
+		case c == '"':
+			inText = true
+		case c == '{' || c == '[':
+			depth++
+			deepest = max(deepest, depth)
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return deepest
 }

@@ -211,3 +211,29 @@ func TestLanguage(t *testing.T) {
 	r.get("/console/sign-in").submit("/language", url.Values{"lang": {"en"}}).follow().wantText("h1", "Sign in")
 	r.send("POST", "/console/language", url.Values{"lang": {"xx"}}).want(400)
 }
+
+func TestLanguageIsSwitchedOnAnAnswer(t *testing.T) {
+	s := newSite(t)
+	w := s.makeWebhook("One")
+	r := s.signedIn("en")
+	own := demo + "/" + w.ID
+	for _, tc := range []struct{ page, form, back string }{
+		{own, "/delete", "/console/"},           // the page that asks cannot be asked for
+		{own + "/edit", "/edit", own + "/edit"}, // nor can the refused form, but the fresh one
+		{demo + "/new", "/webhooks", demo},      // or the list
+		{own + "/test", "/test", own + "/test"},
+	} {
+		a := r.get(tc.page).submit(tc.form, url.Values{"name": {""}, "url": {""}, "event_type": {""}})
+		a.submit("/language", url.Values{"lang": {"vi"}}).wantRedirect(tc.back).follow()
+	}
+}
+
+func TestTooMuchIsRefused(t *testing.T) {
+	s := newSite(t)
+	r := s.signedIn("vi")
+	_, form := r.get(demo + "/new").form("/webhooks")
+	form.Set("name", strings.Repeat("x", control.MaxBody))
+	r.send("POST", demo, form).want(http.StatusRequestEntityTooLarge).wantText("main", "Quá lớn")
+	form.Set("name", "%zz")
+	r.send("POST", demo+"?a=%zz", form).want(http.StatusBadRequest)
+}

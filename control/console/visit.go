@@ -169,11 +169,8 @@ type pageTab struct {
 // render answers with a page: data becomes .Data of the template.
 func (v *visit) render(code int, name string, data any) error {
 	p := &page{
-		Lang: v.lang, Version: v.c.version, CSRF: v.formToken(), Data: data, App: v.app, Back: Root,
+		Lang: v.lang, Version: v.c.version, CSRF: v.formToken(), Data: data, App: v.app, Back: v.back(),
 		SignedIn: v.token != nil, Admin: v.token != nil && v.token.Kind == control.TokenAdmin,
-	}
-	if v.r.Method == http.MethodGet || v.app != nil {
-		p.Back = v.r.URL.RequestURI()
 	}
 	if v.app != nil {
 		p.AppPath = v.appPath()
@@ -198,6 +195,17 @@ func (v *visit) render(code int, name string, data any) error {
 	v.w.WriteHeader(code)
 	_, _ = v.w.Write(b.Bytes()) // the reader has gone if this fails
 	return nil
+}
+
+// back is where the switch of the language leads: to this page, or to the start when it is the answer to a form and
+// cannot be asked for.
+func (v *visit) back() string {
+	get := v.r.Clone(v.ctx())
+	get.Method = http.MethodGet
+	if _, pattern := v.c.mux.Handler(get); pattern == Root {
+		return Root
+	}
+	return v.r.URL.RequestURI()
 }
 
 // redirect answers a form with another page.
