@@ -107,15 +107,19 @@ func TestDeliveriesFromATerminal(t *testing.T) {
 	if ids := d.command(t, "__complete", "delivery", "show", ""); !strings.HasPrefix(ids, dlv+"\tdead person.created\n") {
 		t.Errorf("completion offers %s", ids)
 	}
-	d.until(t, func(s string) bool { return strings.Contains(s, "Failed attempts: ") && strings.Contains(s, "Last error: ") }, "webhook", "get", made.ID)
+	d.until(t, func(s string) bool {
+		return strings.Contains(s, "Failed attempts:") && strings.Contains(s, "Last error:")
+	}, "webhook", "get", made.ID)
 
 	answer.Store(200)
 	d.command(t, "delivery", "retry", dlv)
 	if again := <-got; again != id {
 		t.Errorf("the retry sent %s, want %s", again, id)
 	}
-	d.until(t, func(s string) bool { return strings.Contains(s, "State:") && strings.Contains(s, "Attempt 2: delivered") }, "delivery", "show", dlv)
-	if said := d.command(t, "webhook", "replay", made.ID, "--since", "1h"); said != "1 deliveries are queued once more.\n" {
+	d.until(t, func(s string) bool {
+		return strings.Contains(s, "State:") && strings.Contains(s, "Attempt 2: delivered")
+	}, "delivery", "show", dlv)
+	if said := d.command(t, "webhook", "replay", made.ID, "--since", "1h"); said != "1 delivery is queued once more.\n" {
 		t.Errorf("replay: %s", said)
 	}
 	if again := <-got; again != test {

@@ -288,12 +288,12 @@ func printWebhook(out io.Writer, w *client.Webhook) {
 		"Automatic retry", yesNo(w.AutomaticRetry), "Retry schedule", schedule, "Timeout", w.Timeout,
 		"Format", w.Format, "Signing", describeSigning(w.Signing), "Transformer", w.Transformer,
 		"Created", timeCell(w.CreatedAt), "Updated", timeCell(w.UpdatedAt))
-	printPairs(out, pairs...)
 	if h := w.Health; h != nil {
-		printPairs(out, "Delivered", count(h.Delivered), "Dead", count(h.Dead), "Failed attempts", count(h.FailedAttempts),
+		pairs = append(pairs, "Delivered", count(h.Delivered), "Dead", count(h.Dead), "Failed attempts", count(h.FailedAttempts),
 			"Last success", timeCell(h.LastSuccess), "Last failure", timeCell(h.LastFailure), "Last error", h.LastError,
 			"Waits because", h.Paused)
 	}
+	printPairs(out, pairs...)
 }
 
 func (w *webhooks) updateCommand() *cobra.Command {

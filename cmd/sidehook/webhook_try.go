@@ -107,6 +107,10 @@ names. Receivers get the same webhook-id as before. What has left the sidecars' 
 			}
 			w.warnMissing(got.Missing, "its deliveries are not replayed, or it is not known")
 			return w.print(w.cli.stdout, got, func(out io.Writer) {
+				if got.Deliveries == 1 {
+					fmt.Fprintln(out, "1 delivery is queued once more.")
+					return
+				}
 				fmt.Fprintf(out, "%d deliveries are queued once more.\n", got.Deliveries)
 			})
 		},
