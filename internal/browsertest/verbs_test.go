@@ -100,6 +100,18 @@ func (p *Page) choose(name, option string) {
 	p.settle()
 }
 
+// focus puts the focus on something, as the Tab key does in the end.
+func (p *Page) focus(role, name string) {
+	p.t.Helper()
+	p.await(fmt.Sprintf("focus the %s %q", role, name), func(ctx context.Context) error {
+		object, err := p.find(ctx, role, name)
+		if err == nil {
+			_, err = on[bool](ctx, object, `function() { this.focus(); return true }`)
+		}
+		return err
+	})
+}
+
 // press types keys into what has the focus.
 func (p *Page) press(keys string) {
 	p.t.Helper()
