@@ -205,7 +205,7 @@
   });
   document.addEventListener("sidehook:refused", (event) => showToast(event.detail.value, true));
   document.addEventListener("htmx:sendError", () => showToast(document.body.dataset.failed, true));
-  document.addEventListener("htmx:afterSwap", (event) => prepare(event.detail.elt.isConnected ? event.detail.elt : document));
+  document.addEventListener("htmx:afterSwap", (event) => prepare(event.target)); // each new part
 
   // Live updates: news of what changed comes over one stream while the page is visible; the parts that depend on it are
   // fetched again. Parts hold no forms with input, so nothing typed is lost; what is open and focused stays so.
@@ -273,12 +273,15 @@
 (function () {
   "use strict";
   const pad = (n) => String(n).padStart(2, "0");
-  const local = (d) => d.getFullYear() + "-" + pad(d.getMonth() + 1) + "-" + pad(d.getDate()) + "T" + pad(d.getHours()) + ":" + pad(d.getMinutes()) + ":" + pad(d.getSeconds());
+  const local = (d) => d.getFullYear() + "-" + pad(d.getMonth() + 1) + "-" + pad(d.getDate()) + "T" + pad(d.getHours()) + ":" + pad(d.getMinutes()) + (d.getSeconds() ? ":" + pad(d.getSeconds()) : "");
   function zone() {
     document.querySelectorAll("input[data-utc]:not([data-zoned])").forEach((e) => {
       const text = e.getAttribute("value") || "";
       const at = new Date(/(Z|[+-]\d\d:\d\d)$/.test(text) ? text : text + "Z");
-      if (text && !isNaN(at)) e.value = local(at);
+      if (text && !isNaN(at)) {
+        if (at.getSeconds()) e.step = 1;
+        e.value = local(at);
+      }
       e.dataset.zoned = "yes";
     });
     const name = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
@@ -287,7 +290,7 @@
   document.addEventListener("formdata", (event) => {
     event.target.querySelectorAll("input[data-zoned]").forEach((e) => {
       const at = new Date(e.value);
-      if (e.value && !isNaN(at)) event.formData.set(e.name, at.toISOString().slice(0, 19));
+      if (e.value && !isNaN(at)) event.formData.set(e.name, at.toISOString().slice(0, at.getSeconds() ? 19 : 16));
     });
     // What is empty need not be in the address of a search.
     if (event.target.method === "get") [...event.formData].forEach(([name, value]) => { if (value === "") event.formData.delete(name); });
