@@ -46,7 +46,7 @@ func TestCreateWebhook(t *testing.T) {
 		if got := p.value("textbox", w.name); got != "Kênh CRM" {
 			t.Errorf("the name is %q after the mistake", got)
 		}
-		if got := p.description("textbox", w.url); !strings.Contains(got, "http://") {
+		if got := p.description("textbox", w.url); !strings.Contains(got, w.badURL) {
 			t.Errorf("a screen reader says %q of the URL", got)
 		}
 		p.look("webhook-mistakes")
@@ -96,14 +96,29 @@ func TestEleventhWebhook(t *testing.T) {
 		p.in("fieldset.product", "livestream.channel.live").click("checkbox", w.selectAll)
 		p.click("button", w.submit)
 		p.has("alert", "")
-		p.sees("10 webhook")
+		p.sees(w.eleventh)
 		if got := p.value("textbox", w.name); got != "Webhook 11" {
 			t.Errorf("the name is %q after the refusal", got)
 		}
 		p.look("webhook-eleventh")
+	})
+}
+
+// TestTakenName: two webhooks of an app cannot have one name.
+func TestTakenName(t *testing.T) {
+	eachTongue(t, func(t *testing.T, pl *place, p *Page, w *words) {
+		pl.webhook(t, sidehook.Webhook{Name: "Webhook 1", URL: "https://example.com/1"})
+		p.signIn(pl, w, webhooksOfDemo+"/new")
+		p.seen.expect("409")
+		p.seen.expect("422")
 		p.fill(w.name, "Webhook 1")
+		p.fill(w.url, "https://example.com/2")
+		p.fill(w.patterns, "person.*")
 		p.click("button", w.submit)
-		p.has("alert", "")
+		p.in("[role=alert]", "").sees(w.taken)
+		if got := p.description("textbox", w.name); !strings.Contains(got, w.taken) {
+			t.Errorf("a screen reader says %q of the name", got)
+		}
 	})
 }
 

@@ -9,8 +9,8 @@ type words struct {
 
 	signIn, token, wrongToken, sidecarToken, signOut, apps string
 
-	newWebhook, name, url, addHeader, headerName, headerValue, selectAll, retry, submit, required, tooLong, badURL, taken, eleventh string
-	created, updated, enabled, disabled, deleted                                                                                    string
+	newWebhook, name, url, addHeader, headerName, headerValue, selectAll, patterns, retry, submit, badURL, taken, eleventh string
+	created, updated, enabled, disabled, deleted                                                                           string
 
 	edit, enable, disable, remove, test, log, confirm, cancel string
 
@@ -27,8 +27,10 @@ var tongues = []words{
 		signIn: "Đăng nhập", token: "Token", wrongToken: "Token không hợp lệ.", sidecarToken: "Đây là token của sidecar",
 		signOut: "Đăng xuất", apps: "Quản lý App",
 		newWebhook: "Thêm mới", name: "Tên (bắt buộc)", url: "URL (bắt buộc)", addHeader: "Thêm", headerName: "Tên", headerValue: "Giá trị",
-		selectAll: "Chọn tất cả", retry: "Automatic Retry", submit: "Submit",
-		created: "Tạo webhook thành công", updated: "Đã cập nhật webhook thành công", enabled: "Đã bật webhook thành công!",
+		selectAll: "Chọn tất cả", patterns: "Mẫu sự kiện", retry: "Automatic Retry", submit: "Submit",
+		badURL: `phải bắt đầu bằng "http://" hoặc "https://"`, taken: `"Webhook 1" đã là tên của webhook`,
+		eleventh: "app đã có 10 webhook, là số tối đa",
+		created:  "Tạo webhook thành công", updated: "Đã cập nhật webhook thành công", enabled: "Đã bật webhook thành công!",
 		disabled: "Đã tắt webhook thành công!", deleted: "Đã xoá thành công!",
 		edit: "Sửa", enable: "Bật", disable: "Tắt", remove: "Xoá", test: "Kiểm tra", log: "Nhật ký sự kiện", confirm: "Xác nhận", cancel: "Hủy",
 		testTitle: "Kiểm tra URL Webhook của bạn", sendTest: "Gửi sự kiện kiểm tra",
@@ -44,8 +46,10 @@ var tongues = []words{
 		signIn: "Sign in", token: "Token", wrongToken: "This token is not valid.", sidecarToken: "This is a sidecar's token",
 		signOut: "Sign out", apps: "Apps",
 		newWebhook: "Add new", name: "Name (required)", url: "URL (required)", addHeader: "Add", headerName: "Name", headerValue: "Value",
-		selectAll: "Select all", retry: "Automatic Retry", submit: "Submit",
-		created: "Webhook created successfully", updated: "Webhook updated successfully", enabled: "Webhook enabled successfully!",
+		selectAll: "Select all", patterns: "Patterns", retry: "Automatic Retry", submit: "Submit",
+		badURL: `must start with "http://" or "https://"`, taken: `"Webhook 1" is the name of webhook`,
+		eleventh: "app has 10 webhooks, the most it may have",
+		created:  "Webhook created successfully", updated: "Webhook updated successfully", enabled: "Webhook enabled successfully!",
 		disabled: "Webhook disabled successfully!", deleted: "Deleted successfully!",
 		edit: "Edit", enable: "Enable", disable: "Disable", remove: "Delete", test: "Send Test Event", log: "Event log", confirm: "Confirm", cancel: "Cancel",
 		testTitle: "Check your webhook URL", sendTest: "Send Test Event",
