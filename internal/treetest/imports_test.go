@@ -82,8 +82,8 @@ var places = []place{
 	{
 		"console",
 		[]string{"control/console"},
-		[]string{"words", "contracts", "control"},
-		"it shows the service that is control's, and no other part",
+		[]string{"words", "contracts", "match", "control"},
+		"it shows the service that is control's and what patterns find, and no other part",
 	},
 
 	{
