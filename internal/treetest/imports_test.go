@@ -30,7 +30,8 @@ var places = []place{
 	{"sign", []string{"outbound/sign"}, []string{"words"}, "a pure stage needs the words alone"},
 	{"format", []string{"outbound/format"}, []string{"words"}, "a pure stage needs the words alone"},
 	{"retry", []string{"outbound/retry"}, []string{"words"}, "a pure stage needs the words alone"},
-	{"send", []string{"outbound/send"}, []string{"words"}, "sending a request knows neither queue nor configuration"},
+	{"egress", []string{"internal/egress"}, nil, "host patterns and proxy URLs are text, the same for who checks and who sends"},
+	{"send", []string{"outbound/send"}, []string{"words", "egress"}, "sending a request knows neither queue nor configuration"},
 	{"pace", []string{"outbound/pace"}, []string{"words"}, "pacing knows neither queue nor configuration"},
 
 	// Adapters: each implements a contract with a library, and knows no other.
@@ -98,7 +99,7 @@ var places = []place{
 		[]string{"words", "api"},
 		"it speaks to a server over its published API, not past it",
 	},
-	{"configuration", []string{"internal/config"}, []string{"words"}, "reading a file must not start what it configures"},
+	{"configuration", []string{"internal/config"}, []string{"words", "egress"}, "reading a file must not start what it configures"},
 	{
 		"app",
 		[]string{"internal/app"},
@@ -220,6 +221,7 @@ var libraries = []struct {
 	{"github.com/danielgtaylor/huma/", []string{"control"}, "the management API is the control plane's"},
 	{"github.com/spf13/cobra", []string{"cmd"}, "flags end at the commands"},
 	{"github.com/chromedp/", []string{"internal/browsertest"}, "only tests drive a browser"},
+	{"github.com/Shopify/toxiproxy/", []string{"internal/e2e"}, "only tests need a bad network"},
 	{"github.com/cloudevents/sdk-go/", []string{"ingest", "outbound/format"}, "the SDK reads events at the door, and checks the format in its tests"},
 }
 
