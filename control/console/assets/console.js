@@ -265,6 +265,8 @@
   window.addEventListener("pageshow", connect);
 
   $$(".toast", $("#toasts")).forEach(watchToast);
+  const current = $(".tabs [aria-current]"); // on a phone the tabs scroll
+  if (current) current.parentElement.scrollLeft = current.offsetLeft + current.offsetWidth - current.parentElement.clientWidth;
   prepare(document);
   connect();
 })();
