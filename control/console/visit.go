@@ -238,7 +238,7 @@ func (v *visit) confirmed(question, cancel string) (bool, error) {
 			keep[name] = v.r.PostForm.Get(name)
 		}
 	}
-	return false, v.render(http.StatusOK, "confirm", confirmPage{question, v.r.URL.Path, cancel, keep})
+	return false, v.render(http.StatusOK, "confirm", confirmPage{question, v.r.URL.EscapedPath(), cancel, keep})
 }
 
 // confirmPage is the data of confirm.html.
