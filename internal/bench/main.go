@@ -29,6 +29,7 @@ type settings struct {
 	dir      string
 	json     string
 	profile  string
+	scale    float64 // of the sizes in fleet and growth
 }
 
 func main() {
@@ -47,6 +48,7 @@ func main() {
 	flag.StringVar(&s.dir, "data", "data", "folder for the sidecar's data, on the disk to measure; emptied afterwards")
 	flag.StringVar(&s.json, "json", "bench/results.json", "where the results go; empty: nowhere")
 	flag.StringVar(&s.profile, "profile", "", "folder for a profile of the sidecar by perf, for each row")
+	flag.Float64Var(&s.scale, "scale", 1, "for trying out: the part of their sizes that the rows fleet and growth have")
 	flag.Parse()
 
 	if *role == roleReceiver {
@@ -111,5 +113,10 @@ func measure(ctx context.Context, s settings, r row, rep *report) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	return r.run(b)
+	began := time.Now()
+	if err := r.run(b); err != nil {
+		return err
+	}
+	b.add(took, time.Since(began).Seconds(), "s")
+	return nil
 }

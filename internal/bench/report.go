@@ -32,7 +32,7 @@ type report struct{ results []result }
 
 func (r *report) add(row, metric string, value float64, unit string) {
 	res := result{Row: row, Metric: metric, Value: value, Unit: unit}
-	if g, ok := goals[goalKey{row, metric}]; ok {
+	if g, ok := goalOf(row, metric); ok {
 		holds := g.holds(value)
 		res.Goal, res.Holds = g.String(), &holds
 	}

@@ -112,7 +112,7 @@ func webhooksYAML(hooks []hook) string {
 }
 
 // readyTimeout bounds the start of a sidecar.
-const readyTimeout = 30 * time.Second
+const readyTimeout = 60 * time.Second
 
 // startSidecar starts the binary on the files in dir and returns when it is ready for events.
 func startSidecar(ctx context.Context, binary, dir string) (*sidecar, error) {
