@@ -73,7 +73,7 @@ var goals = map[goalKey]goal{
 var rowGoal = goal{false, 60, "s"}
 
 func goalOf(row, metric string) (goal, bool) {
-	if metric == took {
+	if metric == took && row != soakName {
 		return rowGoal, true
 	}
 	g, ok := goals[goalKey{row, metric}]

@@ -35,6 +35,7 @@ type settings struct {
 func main() {
 	role := flag.String("role", "", "internal: what a child process is")
 	rows := flag.String("row", "", "rows to measure, separated by commas (default: all; see -list)")
+	soakFor := flag.Duration("soak", 0, "instead of rows: run for so long, and fail when anything grows")
 	list := flag.Bool("list", false, "list the rows and exit")
 	var s settings
 	flag.DurationVar(&s.duration, "duration", 10*time.Second, "how long a rate is measured, after the warm-up")
@@ -48,7 +49,7 @@ func main() {
 	flag.StringVar(&s.dir, "data", "data", "folder for the sidecar's data, on the disk to measure; emptied afterwards")
 	flag.StringVar(&s.json, "json", "bench/results.json", "where the results go; empty: nowhere")
 	flag.StringVar(&s.profile, "profile", "", "folder for a profile of the sidecar by perf, for each row")
-	flag.Float64Var(&s.scale, "scale", 1, "for trying out: the part of their sizes that the rows fleet and growth have")
+	flag.Float64Var(&s.scale, "scale", 1, "for trying out: the part of their sizes that the rows fleet and growth and the soak have")
 	flag.Parse()
 
 	if *role == roleReceiver {
@@ -68,6 +69,9 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *soakFor > 0 {
+		exit(soak(ctx, s, *soakFor))
+	}
 	exit(measureAll(ctx, s, chosen))
 }
 

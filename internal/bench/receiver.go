@@ -24,6 +24,9 @@ const roleReceiver = "receiver"
 // hangPath is where a request gets no answer.
 const hangPath = "/hang"
 
+// flakyPath is where one event in ten is refused when it comes first.
+const flakyPath = "/flaky"
+
 // The receiver's control endpoint, on a listener of its own.
 const (
 	controlSummary = "/summary"
@@ -81,6 +84,24 @@ type receiving struct {
 	ledger *ledger
 	count  atomic.Uint64
 	wake   chan struct{}
+
+	refused refusals
+}
+
+// refusals remembers which events were refused.
+type refusals struct {
+	mu   sync.Mutex
+	once bitmap
+}
+
+func (r *refusals) refuses(body []byte) bool {
+	seq, _, ok := readStamp(body)
+	if !ok || seq%10 != 0 {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.once.set(seq)
 }
 
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
@@ -100,6 +121,10 @@ func (r *receiving) serve(w http.ResponseWriter, req *http.Request) {
 	body := (*buf)[:n]
 	if _, err := io.ReadFull(req.Body, body); err != nil {
 		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	if req.URL.Path == flakyPath && r.refused.refuses(body) {
+		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
 	r.count.Store(r.ledger.arrived(req.URL.Path, body, time.Now()))
