@@ -202,19 +202,13 @@ func (s *Sidecar) pluginDir() (string, error) {
 }
 
 func (s *Sidecar) startEngine(ctx context.Context) error {
-	roots, err := certPool(s.cfg.Outbound.CAFile)
-	if err != nil {
-		return fmt.Errorf("outbound.ca_file: %w", err)
-	}
 	o := s.cfg.Outbound
-	s.client = send.New(send.Options{
-		Guard: send.NewGuard(send.GuardOptions{
-			AllowLoopback: o.AllowLoopback, AllowPrivate: o.AllowPrivate, Allow: o.AllowedPrefixes,
-		}),
-		TLS:            clientTLS(roots),
-		MaxIdlePerHost: o.PerWebhook,
-		Logger:         s.log.With("part", "send"),
-	})
+	opts, err := senderOptions(&o)
+	if err != nil {
+		return err
+	}
+	opts.Logger = s.log.With("part", "send")
+	s.client = send.New(opts)
 	s.parts.add("connections", func(context.Context) error {
 		s.client.Close()
 		return nil
