@@ -9,23 +9,6 @@ import (
 	"time"
 )
 
-func TestEndedSessionsAreBounded(t *testing.T) {
-	now := time.Unix(1_000_000, 0)
-	e := newEndedSessions(func() time.Time { return now })
-	for i := range maxEndedSessions {
-		e.add(fmt.Sprint("session ", i), now.Add(time.Hour+time.Duration(i)*time.Second))
-	}
-	e.add("one more", now.Add(2*time.Hour))
-	if len(e.all) > maxEndedSessions || !e.has("one more") || e.has("session 0") || !e.has("session 1") {
-		t.Errorf("%d are kept, or the wrong one was forgotten", len(e.all))
-	}
-	now = now.Add(24 * time.Hour)
-	e.add("after a day", now.Add(time.Hour))
-	if len(e.all) != 1 {
-		t.Errorf("%d are kept whose time is over", len(e.all))
-	}
-}
-
 func TestSignInAddressesAreBounded(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	a := newAttempts(func() time.Time { return now })
