@@ -71,7 +71,7 @@ func (c *cli) printNext(o scaffold.Options, files []string) error {
 		return fmt.Errorf("print the configuration: %w", err)
 	}
 	fmt.Fprintf(c.stdout, "Wrote to %s: %s\n\nNext:\n", printable(o.Dir), strings.Join(files, ", "))
-	printLines(c.stdout, append([]string{"cd " + shellWord(o.Dir)}, steps...))
+	printLines(c.stdout, append([]string{"cd " + shellWord(folderWord(o.Dir))}, steps...))
 	fmt.Fprint(c.stdout, "\nIn the configuration of a sidecar:\n")
 	printLines(c.stdout, strings.Split(strings.TrimSuffix(string(snippet), "\n"), "\n"))
 	return nil
@@ -115,6 +115,14 @@ func printLines(w io.Writer, lines []string) {
 	for _, line := range lines {
 		fmt.Fprintf(w, "  %s\n", printable(line))
 	}
+}
+
+// folderWord keeps a folder from being taken for an option.
+func folderWord(dir string) string {
+	if strings.HasPrefix(dir, "-") {
+		return "./" + dir
+	}
+	return dir
 }
 
 // shellWord is text as one word of a shell's command line.
