@@ -80,6 +80,7 @@ func (c *Console) live(v *visit) error {
 		return fmt.Errorf("live stream: %w", err)
 	}
 	v.w.Header().Set("Content-Type", "text/event-stream")
+	v.w.Header().Set("X-Accel-Buffering", "no") // for proxies that would hold it back
 	app := v.r.PathValue("app")
 	stored, fleet := c.svc.Changes(ctx, app), c.fleet.Changes(ctx, app)
 	if err := s.write("retry: 3000\nevent: open\ndata:\n\n"); err != nil {

@@ -171,8 +171,14 @@ func (v *visit) setCookie(name, value string, life time.Duration, site http.Same
 		seconds = -1
 	}
 	http.SetCookie(v.w, &http.Cookie{
-		Name: name, Value: value, Path: Root, MaxAge: seconds, HttpOnly: true, Secure: v.r.TLS != nil, SameSite: site,
+		Name: name, Value: value, Path: Root, MaxAge: seconds, HttpOnly: true, Secure: v.overTLS(), SameSite: site,
 	})
+}
+
+// overTLS reports whether the browser speaks TLS, with this process or with a proxy before it. Whoever says so wrongly
+// gets a cookie that their browser does not take.
+func (v *visit) overTLS() bool {
+	return v.r.TLS != nil || strings.EqualFold(v.r.Header.Get("X-Forwarded-Proto"), "https")
 }
 
 // leaveNote keeps the key of a text for the next page.

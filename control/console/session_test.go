@@ -61,6 +61,21 @@ func TestSession(t *testing.T) {
 	again.get("/console/apps").want(http.StatusSeeOther)
 }
 
+func TestCookieOfASessionBehindAProxyWithTLSIsSecure(t *testing.T) {
+	s := newSite(t)
+	r := s.reader("en")
+	r.header.Set("X-Forwarded-Proto", "https")
+	a := r.signIn(s.admin).wantRedirect("/console/apps")
+	for _, c := range (&http.Response{Header: a.header}).Cookies() {
+		if !c.Secure {
+			t.Errorf("the cookie %s may travel in the clear", c.Name)
+		}
+	}
+	if len(a.header.Values("Set-Cookie")) == 0 {
+		t.Error("there is no cookie")
+	}
+}
+
 func TestSignOutAndInAgain(t *testing.T) {
 	s := newSite(t)
 	r := s.reader("en")
