@@ -56,7 +56,7 @@ func TestBlockRoundTrip(t *testing.T) {
 
 func sampleBatch(n int, seed uint64) *batch {
 	r := rand.New(rand.NewPCG(seed, 3))
-	b := &batch{seq: 7, accepted: 99, bytes: 1000, saved: 3, blocks: []uint32{5, 9, uint32(n)}, thinnedAt: 4}
+	b := &batch{seq: 7, accepted: 99, bytes: 1000, saved: 3, blocks: []blockAt{{5, blobRef{1, 2, 3}}, {9, blobRef{1 << 31, 1 << 30, 1 << 20}}, {uint32(n) + 9, blobRef{7, 8, 9}}}, thinnedAt: 4}
 	for range n {
 		p := place(r.IntN(int(places)))
 		for range 1 + r.IntN(40) {
@@ -72,7 +72,7 @@ func TestBatchRoundTrip(t *testing.T) {
 		want := sampleBatch(n, uint64(n))
 		got, err := decodeBatch(7, want.encode(nil))
 		must(t, err)
-		if d := cmp.Diff(want, got, cmp.AllowUnexported(batch{}), cmp.Transformer("places", func(p []place) string {
+		if d := cmp.Diff(want, got, cmp.AllowUnexported(batch{}, blockAt{}, blobRef{}), cmp.Transformer("places", func(p []place) string {
 			return string(append([]place{}, p...))
 		})); d != "" {
 			t.Fatalf("%d: %s", n, d)

@@ -18,8 +18,8 @@ const (
 // When flattening is worth it: Badger keeps deleted entries until a compaction happens to meet them, which in an idle
 // store may be never. A large backlog is left alone, for flattening rewrites everything.
 const (
-	flattenGarbage = 8 << 20
-	flattenLive    = 64 << 20
+	flattenGarbage = 4 << 20
+	flattenMost    = 64 << 20
 )
 
 // keep watches the disk and gives space back, until the store closes.
@@ -54,11 +54,29 @@ func (k *keeper) round() {
 	}
 	if n := s.shown.commits.Load(); n != k.commits {
 		k.commits, k.idle = n, 0
+		s.idle.Store(false)
 		return
 	}
-	if k.idle++; k.idle >= idleRounds {
-		s.flatten()
+	k.idle++
+	switch k.idle {
+	case 1:
+		s.wantCheckpoint.Store(true)
+		s.in.wantTidy()
+	case idleRounds:
+		s.rest()
 	}
+}
+
+// rest gives back the space that an idle store does not need.
+func (s *Store) rest() {
+	s.idle.Store(true)
+	s.segs.release(s.tiers.Load().active.from.seg, s.readers.oldest(s.committed.Load()))
+	s.segs.trimSpares(1)
+	s.pickVictim(s.tiers.Load().active.from.seg)
+	if s.victim.Load() != 0 {
+		s.in.wantTidy()
+	}
+	s.flatten()
 }
 
 // watchDisk refuses events while the disk has too little room. What is queued still drains.
@@ -84,8 +102,11 @@ func (s *Store) watchDisk() {
 // flatten has Badger rewrite its tables without what was deleted, when that is much of them.
 func (s *Store) flatten() {
 	garbage := s.garbage.Load()
-	live := s.shown.queueSize.Load() + s.shown.histSize.Load()
-	if garbage < flattenGarbage || live > flattenLive || garbage < live/2 {
+	size := int64(0)
+	for _, table := range s.db.Tables() {
+		size += int64(table.OnDiskSize)
+	}
+	if garbage < flattenGarbage || size > flattenMost || garbage < size/2 {
 		return
 	}
 	s.garbage.Add(-garbage)

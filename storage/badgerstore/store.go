@@ -20,12 +20,14 @@ type Store struct {
 	opts   Options
 	dir    string
 	db     *badger.DB
+	segs   *segments
 	log    *slog.Logger
 	origin uint32
 
 	in        *intake
 	readers   readers
 	cache     blockCache
+	tiers     atomic.Pointer[tiers]
 	committed atomic.Uint64         // the last commit that is durable: what readers read
 	full      atomic.Pointer[error] // why there is no room on the disk, nil when there is
 	shown     shownStats
@@ -37,8 +39,16 @@ type Store struct {
 	stop      chan struct{} // closed by Close
 	committer sync.WaitGroup
 	keeper    sync.WaitGroup
-	closing   sync.Once
-	closeErr  error
+
+	checkpoints    *checkpoints
+	wantCheckpoint atomic.Bool
+	victim         atomic.Uint32 // the segment to rewrite, 0 for none
+	cleaner        cleaner
+	idle           atomic.Bool   // no commits lately
+	oldestHistSeg  atomic.Uint32 // the segment of the oldest results in the history
+
+	closing  sync.Once
+	closeErr error
 
 	queuesMu sync.RWMutex
 	queues   map[sidehook.WebhookKey]*queue
@@ -166,8 +176,8 @@ func (s *Store) oldestPending() (at time.Time) {
 	}
 	defer s.life.RUnlock()
 	from := s.oldestFrom.Load()
-	err := s.view(func(txn *badger.Txn) error {
-		return scan(txn, []byte{spaceBatch}, seqKey(spaceBatch, from), func(key, val []byte) (bool, error) {
+	err := s.view(func(m *moment) error {
+		return scan(m, []byte{spaceBatch}, seqKey(spaceBatch, from), func(key, val []byte) (bool, error) {
 			seq, err := seqOf(key)
 			if err != nil {
 				return false, err
@@ -200,7 +210,8 @@ func (s *Store) Close() error {
 		s.life.Lock()
 		defer s.life.Unlock()
 		s.closed = true
-		s.closeErr = errors.Join(s.unwritten, s.db.Close())
+		s.checkpoints.end()
+		s.closeErr = errors.Join(s.unwritten, s.lastCheckpoint(), s.db.Close(), s.segs.close())
 	})
 	return s.closeErr
 }
