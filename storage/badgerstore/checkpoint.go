@@ -129,8 +129,8 @@ func (s *Store) checkpointIfDue() {
 		return
 	}
 	end := s.segs.end()
-	behind := int64(end.seg-o.from.seg)*segmentSize + end.off - o.from.off
-	if o.list.MemSize() < overlayFull && behind < overlayLog && !s.wantCheckpoint.Swap(false) {
+	behind := int64(end.seg-o.from.seg)*s.segs.size + end.off - o.from.off
+	if o.list.MemSize() < s.opts.overlayFull && behind < s.opts.overlayLog && !s.wantCheckpoint.Swap(false) {
 		return
 	}
 	if err := s.checkpoints.freeze(0); err != nil {

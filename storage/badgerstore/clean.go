@@ -40,7 +40,7 @@ func (ss *segments) victim(before uint32, idle bool) uint32 {
 		if id >= before || g == ss.cur || g.live <= 0 || g.uncleanable {
 			continue
 		}
-		dead := 4*g.live < g.end || idle && size-live > 2*segmentSize && 2*g.live < g.end
+		dead := 4*g.live < g.end || idle && size-live > 2*ss.size && 2*g.live < g.end
 		if dead && (best == nil || g.live < best.live) {
 			best = g
 		}

@@ -40,7 +40,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		queues: make(map[sidehook.WebhookKey]*queue), batches: make(map[uint64]*batch),
 		dedupe: newDedupe(opts.DedupeWindow, opts.DedupeEvents),
 	}
-	s.segs = newSegments(dir, opts.Durability == DurabilityDisk, opts.Logger)
+	s.segs = newSegments(dir, &opts)
 	s.group.most = mostPerCommit
 	s.checkpoints = newCheckpoints(s)
 	if err := s.restore(); err != nil {

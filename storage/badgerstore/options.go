@@ -36,6 +36,8 @@ type Options struct {
 
 	// freeBytes asks how much room the disk has; tests replace it.
 	freeBytes func(dir string) (int64, error)
+	// Sizes that tests make small.
+	segmentSize, overlayFull, overlayLog int64
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -52,6 +54,15 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.segmentSize == 0 {
+		o.segmentSize = segmentSize
+	}
+	if o.overlayFull == 0 {
+		o.overlayFull = overlayFull
+	}
+	if o.overlayLog == 0 {
+		o.overlayLog = overlayLog
 	}
 	if o.freeBytes == nil {
 		o.freeBytes = freeBytes

@@ -39,9 +39,10 @@ type segment struct {
 	prevEnd uint32 // where the segment before it ended
 	salt    uint64 // in the sum of every record, so that neither an earlier use nor an event's data passes for one
 
-	file *os.File
-	path string
-	end  int64 // of its last record, aligned
+	file    *os.File
+	path    string
+	end     int64 // of its last record, aligned
+	written int64 // up to here the file's blocks have been written before
 
 	live   int64  // bytes of blobs that something refers to
 	deadAt uint64 // with live 0: the commit from which on nothing refers to it
@@ -96,16 +97,15 @@ func (g *segment) readHead() error {
 	return nil
 }
 
-// makeSegmentFile makes a spare file with room for a segment. Zeroed, its blocks are written, which makes later syncs
-// cheap; else they are only reserved, which is quick.
-func makeSegmentFile(dir string, slot int, zeroed, sync bool) (*segment, error) {
+// makeSegmentFile makes a spare file with room for a segment.
+func makeSegmentFile(dir string, slot int, size int64, sync bool) (*segment, error) {
 	path := filepath.Join(dir, fmt.Sprintf("%06d%s", slot, segmentSuffix))
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("make a segment: %w", err)
 	}
 	g := &segment{file: f, path: path}
-	if err = g.reserve(zeroed); err == nil && sync {
+	if err = g.reserve(size); err == nil && sync {
 		err = errors.Join(f.Sync(), syncFolder(dir))
 	}
 	if err != nil {
@@ -114,17 +114,9 @@ func makeSegmentFile(dir string, slot int, zeroed, sync bool) (*segment, error) 
 	return g, nil
 }
 
-func (g *segment) reserve(zeroed bool) error {
-	if zeroed {
-		zeros := make([]byte, 256<<10)
-		for off := int64(0); off < segmentSize; off += int64(len(zeros)) {
-			if _, err := g.file.WriteAt(zeros, off); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	err := unix.Fallocate(int(g.file.Fd()), 0, 0, segmentSize)
+// reserve takes the room for a segment, so that a full disk shows here and not in the middle of one.
+func (g *segment) reserve(size int64) error {
+	err := unix.Fallocate(int(g.file.Fd()), 0, 0, size)
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return nil // it grows as it is written
 	}

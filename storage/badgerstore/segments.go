@@ -48,6 +48,7 @@ const maxSpares = 2
 // finds it, for a file is not used again before that moment is over.
 type segments struct {
 	dir  string
+	size int64 // of a segment
 	sync bool
 	log  *slog.Logger
 
@@ -62,8 +63,11 @@ type segments struct {
 	full    bool         // a new segment could not be made; the current one grows
 }
 
-func newSegments(dir string, sync bool, log *slog.Logger) *segments {
-	return &segments{dir: dir, sync: sync, log: log, byID: make(map[uint32]*segment)}
+func newSegments(dir string, opts *Options) *segments {
+	return &segments{
+		dir: dir, size: opts.segmentSize, sync: opts.Durability == DurabilityDisk, log: opts.Logger,
+		byID: make(map[uint32]*segment),
+	}
 }
 
 // adopt takes over what is in the folder.
@@ -87,7 +91,7 @@ func (ss *segments) restore(from segPos, rows []segmentRow) {
 		known[r.id] = true
 		ss.lastID = max(ss.lastID, r.id)
 		if g := ss.byID[r.id]; g != nil {
-			g.live, g.end = r.live, r.end
+			g.live, g.end, g.written = r.live, r.end, r.end
 		} else if r.live > 0 {
 			ss.damaged.Add(1)
 			ss.log.Error("a segment is missing; what it holds is lost", "segment", r.id, "bytes", r.live)
@@ -105,7 +109,7 @@ func (ss *segments) restore(from segPos, rows []segmentRow) {
 // roll begins the next segment when the current one has reached its end. When there is no room for another file the
 // current one goes on, so that results can still be written where the disk allows.
 func (ss *segments) roll() {
-	if ss.cur != nil && ss.cur.end < segmentSize {
+	if ss.cur != nil && ss.cur.end < ss.size {
 		return
 	}
 	err := ss.next()
@@ -127,7 +131,7 @@ func (ss *segments) next() error {
 		slot := ss.slots
 		ss.slots++
 		ss.mu.Unlock()
-		if g, err = makeSegmentFile(ss.dir, slot, false, ss.sync); err != nil {
+		if g, err = makeSegmentFile(ss.dir, slot, ss.size, ss.sync); err != nil {
 			return err
 		}
 	}
@@ -167,6 +171,7 @@ func (ss *segments) write(rec []byte) error {
 	}
 	_, err := g.file.WriteAt(rec, g.end)
 	if err == nil && ss.sync {
+		g.writeAhead(g.end+int64(len(rec)), len(rec), ss.size)
 		err = unix.Fdatasync(int(g.file.Fd()))
 	}
 	if err != nil {
@@ -175,6 +180,36 @@ func (ss *segments) write(rec []byte) error {
 		return fmt.Errorf("write to segment %d: %w", g.id, err)
 	}
 	return nil
+}
+
+// What is written ahead of small records, in bytes. To sync the first write to a block costs the file system an entry
+// in its journal; to sync a later one does not.
+const (
+	smallRecord = 32 << 10
+	aheadBytes  = 512 << 10
+)
+
+var zeros [8 << 10]byte
+
+// writeAhead writes zeros behind a small record that reached blocks never written before, so that the next ones do not.
+// A large record gains too little for what it costs.
+func (g *segment) writeAhead(end int64, size int, limit int64) {
+	if end <= g.written {
+		return
+	}
+	g.written = end
+	room := min(limit-end, aheadBytes)
+	if size > smallRecord || room <= 0 {
+		return
+	}
+	// In small steps, for a later write dirties, and has written, the whole of what one write has brought to memory.
+	for ; room > 0; room -= int64(len(zeros)) {
+		n, err := g.file.WriteAt(zeros[:min(room, int64(len(zeros)))], g.written)
+		g.written += int64(n)
+		if err != nil {
+			return // the record is there, which is what counts
+		}
+	}
 }
 
 // reached tells how far replay has come.
@@ -275,26 +310,6 @@ func (ss *segments) trimSpares(keep int) {
 	}
 }
 
-// prepare makes a zeroed spare when there is none.
-func (ss *segments) prepare() error {
-	ss.mu.Lock()
-	if len(ss.spares) > 0 {
-		ss.mu.Unlock()
-		return nil
-	}
-	slot := ss.slots
-	ss.slots++
-	ss.mu.Unlock()
-	g, err := makeSegmentFile(ss.dir, slot, true, ss.sync)
-	if err != nil {
-		return err
-	}
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	ss.spares = append(ss.spares, g)
-	return nil
-}
-
 // end is where the next record goes.
 func (ss *segments) end() segPos {
 	ss.mu.RLock()
@@ -307,7 +322,7 @@ func (ss *segments) usage() (size, live int64) {
 	ss.mu.RLock()
 	defer ss.mu.RUnlock()
 	for _, g := range ss.byID {
-		size += max(g.end, segmentSize)
+		size += max(g.end, ss.size)
 		live += g.live
 	}
 	return size, live

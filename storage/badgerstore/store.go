@@ -202,6 +202,11 @@ func (s *Store) oldestPending() (at time.Time) {
 
 // Close commits what was submitted, then closes the database.
 func (s *Store) Close() error {
+	return s.end(s.lastCheckpoint)
+}
+
+// end closes the store; last is called when nothing else runs any more.
+func (s *Store) end(last func() error) error {
 	s.closing.Do(func() {
 		close(s.stop)
 		s.in.close()
@@ -211,7 +216,7 @@ func (s *Store) Close() error {
 		defer s.life.Unlock()
 		s.closed = true
 		s.checkpoints.end()
-		s.closeErr = errors.Join(s.unwritten, s.lastCheckpoint(), s.db.Close(), s.segs.close())
+		s.closeErr = errors.Join(s.unwritten, last(), s.db.Close(), s.segs.close())
 	})
 	return s.closeErr
 }

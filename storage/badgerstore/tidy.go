@@ -22,7 +22,7 @@ func (g *group) tidy() {
 	}
 	g.lookForThinning()
 	for _, seq := range g.thin {
-		if b := g.load(seq); b != nil && b.unfinished > 0 && g.hasRoom(2*len(b.blocks)) {
+		if b := g.load(seq); b != nil && b.unfinished > 0 && !b.changed && g.hasRoom(2*len(b.blocks)) {
 			g.thinBatch(b)
 		}
 	}

@@ -150,6 +150,7 @@ func TestOldBacklogIsThinned(t *testing.T) {
 		record(t, s, benchResult(p[0].ID, key("all"), n))
 		return s.Stats().Bytes-s.Stats().HistoryBytes < whole/10
 	})
+	checkLive(t, s)
 	must(t, s.Unclaim(ctx, []storage.Unclaimed{
 		{ID: entries[41].Deliveries[0].ID, Webhook: key("41")}, {ID: entries[199].Deliveries[0].ID, Webhook: key("199")},
 	}))
