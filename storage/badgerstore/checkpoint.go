@@ -104,7 +104,7 @@ func (c *checkpoints) freeze(need int64) error {
 	}
 	t := s.tiers.Load()
 	o := t.active
-	o.marks, o.end, o.rows = s.marks, s.segs.end(), s.segs.table()
+	o.marks, o.end, o.rows = s.durable, s.segs.end(), s.segs.table()
 	s.tiers.Store(&tiers{active: newOverlay(o.marks.seq, o.end, need), frozen: o, flushed: t.flushed})
 	select {
 	case c.wake <- struct{}{}:
@@ -189,6 +189,6 @@ func (s *Store) lastCheckpoint() error {
 	if o.empty() {
 		return nil
 	}
-	o.marks, o.end, o.rows = s.marks, s.segs.end(), s.segs.table()
+	o.marks, o.end, o.rows = s.durable, s.segs.end(), s.segs.table()
 	return s.flush(o)
 }

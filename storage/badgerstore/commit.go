@@ -97,7 +97,7 @@ func (s *Store) write(g *group, withBatches bool) error {
 	s.segs.wrote(len(g.rec))
 	s.segs.account(deltas, g.seq)
 	g.moveBlocks()
-	s.marks = m
+	s.marks, s.durable = m, m
 	s.committed.Store(g.seq)
 	return nil
 }

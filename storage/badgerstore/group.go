@@ -59,6 +59,7 @@ type group struct {
 	thin      []uint64 // batches to thin
 	savedNow  map[string]bool
 	cleaned   map[string]bool // entries whose blob was copied
+	gone      map[uint64]bool // batches that were removed
 	after     []afterMove
 	unwritten error
 }
@@ -107,6 +108,7 @@ func (g *group) begin(s *Store) {
 		g.edits = make(map[runRef]*runEdit)
 		g.savedNow = make(map[string]bool)
 		g.cleaned = make(map[string]bool)
+		g.gone = make(map[uint64]bool)
 		g.freed = make(map[uint32]int64)
 	}
 	clear(g.runs)
@@ -114,6 +116,7 @@ func (g *group) begin(s *Store) {
 	clear(g.edits)
 	clear(g.savedNow)
 	clear(g.cleaned)
+	clear(g.gone)
 	clear(g.freed)
 }
 

@@ -136,9 +136,12 @@ func (g *group) apply(m *move) {
 	}
 }
 
-// load gives a batch from memory or disk, nil when there is none.
+// load gives a batch from memory or disk, nil when there is none. One that this commit has removed is still on disk.
 func (g *group) load(seq uint64) *batch {
 	s := g.s
+	if g.gone[seq] {
+		return nil
+	}
 	s.mu.Lock()
 	b := s.batches[seq]
 	s.mu.Unlock()

@@ -131,7 +131,7 @@ func (s *Store) openLog(from segPos, rows []segmentRow) error {
 	}
 	ss.restore(from, rows)
 	// Badger may be ahead of a log that a power loss cut short, when commits are not synced.
-	s.marks.seq = max(s.marks.seq, s.committed.Load())
+	s.durable = s.marks
 	o := newOverlay(s.marks.seq, from, 0)
 	o.whole = true
 	s.committed.Store(s.marks.seq)
@@ -140,12 +140,31 @@ func (s *Store) openLog(from segPos, rows []segmentRow) error {
 		return err
 	}
 	s.marks.seq = max(s.marks.seq, s.db.MaxVersion())
+	s.durable = s.marks
 	s.committed.Store(s.marks.seq)
 	ss.roll()
 	if ss.cur == nil {
-		return errors.New("no segment can be made")
+		return ss.failed
+	}
+	if from.seg == 0 {
+		return s.beginLog()
 	}
 	return nil
+}
+
+// beginLog notes where the log begins, so that its loss would show.
+func (s *Store) beginLog() error {
+	if err := s.segs.cur.file.Sync(); err != nil {
+		return err
+	}
+	txn := s.db.NewTransactionAt(math.MaxUint64, true)
+	defer txn.Discard()
+	from := segPos{s.segs.cur.id, segmentHead}
+	if err := txn.Set(keyLog, encodeLog(from, nil)); err != nil {
+		return err
+	}
+	s.tiers.Load().active.from = from
+	return txn.CommitAt(s.marks.seq, nil)
 }
 
 // initialise writes the first checkpoint of a new database: an empty log.

@@ -17,7 +17,7 @@ import (
 func (s *Store) replay(from segPos) error {
 	r := replayer{s: s}
 	ids := slices.Sorted(maps.Keys(s.segs.byID))
-	ids = slices.DeleteFunc(ids, func(id uint32) bool { return id < from.seg })
+	ids = slices.DeleteFunc(ids, func(id uint32) bool { return id < from.seg || s.segs.byID[id].file == nil })
 	if from.seg == 0 && len(ids) > 0 && ids[0] != 1 {
 		r.damage("a segment of the log is missing", "segment", 1)
 	}
@@ -43,10 +43,13 @@ func (s *Store) replay(from segPos) error {
 		}
 		s.segs.reached(g, g.end)
 	}
-	if r.damaged {
-		return s.recount()
+	defer s.segs.replayed()
+	if !r.damaged {
+		return nil
 	}
-	return nil
+	err := s.recount()
+	s.durable = s.marks
+	return err
 }
 
 type replayer struct {
@@ -134,7 +137,7 @@ func (r *replayer) record(g *segment, info recordInfo, last bool) (bool, error) 
 	s.segs.reached(g, alignUp(int64(info.off)+info.size()))
 	s.tiers.Load().active.apply(info.seq, list.ops)
 	s.segs.account(list.deltas, info.seq)
-	s.marks = list.marks
+	s.marks, s.durable = list.marks, list.marks
 	s.committed.Store(info.seq)
 	return true, nil
 }

@@ -60,7 +60,7 @@ type segments struct {
 	slots  int // the next file's number
 
 	damaged atomic.Int64 // records and blobs that could not be read
-	full    bool         // a new segment could not be made; the current one grows
+	failed  error        // why a new segment could not be made; then the current one grows
 }
 
 func newSegments(dir string, opts *Options) *segments {
@@ -90,12 +90,12 @@ func (ss *segments) restore(from segPos, rows []segmentRow) {
 	for _, r := range rows {
 		known[r.id] = true
 		ss.lastID = max(ss.lastID, r.id)
-		if g := ss.byID[r.id]; g != nil {
-			g.live, g.end, g.written = r.live, r.end, r.end
-		} else if r.live > 0 {
-			ss.damaged.Add(1)
-			ss.log.Error("a segment is missing; what it holds is lost", "segment", r.id, "bytes", r.live)
+		g := ss.byID[r.id]
+		if g == nil {
+			g = &segment{id: r.id} // given up since, or lost: replay tells
+			ss.byID[r.id] = g
 		}
+		g.live, g.end, g.written = r.live, r.end, r.end
 	}
 	for id, g := range ss.byID {
 		ss.lastID = max(ss.lastID, id)
@@ -103,6 +103,22 @@ func (ss *segments) restore(from segPos, rows []segmentRow) {
 			delete(ss.byID, id)
 			ss.retire(g)
 		}
+	}
+}
+
+// replayed finds out, when it is known what is live, whether a segment is missing.
+func (ss *segments) replayed() {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	for id, g := range ss.byID {
+		if g.file != nil {
+			continue
+		}
+		if g.live > 0 {
+			ss.damaged.Add(1)
+			ss.log.Error("a segment is missing; what it holds is lost", "segment", id, "bytes", g.live)
+		}
+		delete(ss.byID, id)
 	}
 }
 
@@ -114,12 +130,12 @@ func (ss *segments) roll() {
 	}
 	err := ss.next()
 	switch {
-	case err != nil && !ss.full:
+	case err != nil && ss.failed == nil:
 		ss.log.Warn("a new segment cannot be made; the current one grows", "error", err)
-	case err == nil && ss.full:
+	case err == nil && ss.failed != nil:
 		ss.log.Info("new segments can be made again")
 	}
-	ss.full = err != nil
+	ss.failed = err
 }
 
 // next begins a segment.
@@ -277,7 +293,7 @@ func (ss *segments) release(before uint32, oldestReader uint64) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	for id, g := range ss.byID {
-		if id >= before || g == ss.cur || g.live > 0 || g.deadAt > oldestReader {
+		if id >= before || g == ss.cur || g.file == nil || g.live > 0 || g.deadAt > oldestReader {
 			continue
 		}
 		delete(ss.byID, id)

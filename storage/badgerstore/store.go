@@ -57,7 +57,8 @@ type Store struct {
 	batches map[uint64]*batch // with taken deliveries, or lately used
 
 	// Only the committer, and Open before it starts, uses these.
-	marks      marks
+	marks      marks // with what the commit under way changes
+	durable    marks // as of the last commit
 	dedupe     *dedupe
 	open       []uint64 // batches that had taken deliveries when they were committed, oldest first
 	idsUpTo    uint64   // i/ entries up to here are of no use
@@ -220,3 +221,7 @@ func (s *Store) end(last func() error) error {
 	})
 	return s.closeErr
 }
+
+// Damaged is how many records, bodies and segments could not be read since the store was opened, each of which was
+// logged. What they held is lost; the rest is not.
+func (s *Store) Damaged() int64 { return s.segs.damaged.Load() }

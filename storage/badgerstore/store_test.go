@@ -2,6 +2,8 @@ package badgerstore
 
 import (
 	"context"
+	"log/slog"
+	"os"
 	"testing"
 
 	"github.com/sidehook/sidehook"
@@ -10,6 +12,7 @@ import (
 )
 
 func openStore(t testing.TB, dir string, opts Options) *Store {
+	opts.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	t.Helper()
 	s, err := Open(dir, opts)
 	if err != nil {

@@ -128,6 +128,7 @@ func (g *group) dropBatch(b *batch) bool {
 	g.trimmed = true
 	s.marks.histSize -= b.bytes
 	delete(g.touched, b.seq)
+	g.gone[b.seq] = true
 	s.mu.Lock()
 	delete(s.batches, b.seq)
 	s.mu.Unlock()
