@@ -70,8 +70,18 @@ func (c *checkpoints) finish(o *overlay) {
 	c.s.tiers.Store(&tiers{active: t.active, flushed: o.marks.seq})
 	c.changed.Broadcast()
 	c.mu.Unlock()
-	c.s.segs.release(o.end.seg, c.s.readers.oldest(c.s.committed.Load()))
-	c.s.pickVictim(o.end.seg)
+	c.s.replayFrom.Store(o.end.seg)
+	c.s.giveSegmentsBack()
+}
+
+// giveSegmentsBack gives up the segments that nobody needs any more, and chooses the next to rewrite.
+func (s *Store) giveSegmentsBack() {
+	before := s.replayFrom.Load()
+	s.segs.release(before, s.readers.oldest(s.committed.Load()))
+	s.pickVictim(before)
+	if s.victim.Load() != 0 {
+		s.in.wantTidy()
+	}
 }
 
 // end stops the loop, and makes those who wait for it give up.
@@ -105,7 +115,9 @@ func (c *checkpoints) freeze(need int64) error {
 	t := s.tiers.Load()
 	o := t.active
 	o.marks, o.end, o.rows = s.durable, s.segs.end(), s.segs.table()
-	s.tiers.Store(&tiers{active: newOverlay(o.marks.seq, o.end, need), frozen: o, flushed: t.flushed})
+	next := newOverlay(o.marks.seq, o.end, need)
+	next.whole = s.replaying
+	s.tiers.Store(&tiers{active: next, frozen: o, flushed: t.flushed})
 	select {
 	case c.wake <- struct{}{}:
 	default:

@@ -29,8 +29,8 @@ func (s *Store) pickVictim(before uint32) {
 	s.victim.Store(s.segs.victim(limit, s.idle.Load()))
 }
 
-// victim is the deadest segment before a limit, 0 when none is dead enough: three quarters, or half when the store is
-// idle and much would be gained.
+// victim is the deadest segment before a limit, 0 when none is dead enough: by three quarters, or by less when the
+// store is idle and two segments' worth of it is dead.
 func (ss *segments) victim(before uint32, idle bool) uint32 {
 	size, live := ss.usage()
 	ss.mu.RLock()
@@ -40,7 +40,7 @@ func (ss *segments) victim(before uint32, idle bool) uint32 {
 		if id >= before || g == ss.cur || g.live <= 0 || g.uncleanable {
 			continue
 		}
-		dead := 4*g.live < g.end || idle && size-live > 2*ss.size && 2*g.live < g.end
+		dead := 4*g.live < g.end || idle && size-live > 2*ss.size && 8*g.live < 7*g.end
 		if dead && (best == nil || g.live < best.live) {
 			best = g
 		}

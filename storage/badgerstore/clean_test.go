@@ -28,7 +28,6 @@ func segmentBytes(t testing.TB, dir string) (n int64) {
 func settle(t testing.TB, s *Store, what string, done func() bool) {
 	t.Helper()
 	tidyUntil(t, s, what, func() bool {
-		s.wantCheckpoint.Store(true)
 		s.rest()
 		return done()
 	})

@@ -11,7 +11,7 @@ const (
 	keepEvery = time.Second
 	// tidyEvery is how often an idle store is asked to tidy, in rounds of the keeper.
 	tidyEvery = 30
-	// idleRounds is after how many rounds without a commit the tables may be flattened.
+	// idleRounds is after how many rounds in which nothing was submitted the store gives back what it does not need.
 	idleRounds = 5
 )
 
@@ -39,10 +39,10 @@ func (s *Store) keep() {
 }
 
 type keeper struct {
-	s       *Store
-	rounds  int
-	commits int64
-	idle    int // rounds without a commit
+	s         *Store
+	rounds    int
+	submitted uint64
+	idle      int // rounds in which nothing was submitted
 }
 
 func (k *keeper) round() {
@@ -52,30 +52,33 @@ func (k *keeper) round() {
 	if k.rounds%tidyEvery == 0 {
 		s.in.wantTidy()
 	}
-	if n := s.shown.commits.Load(); n != k.commits {
-		k.commits, k.idle = n, 0
+	if n := s.in.submitted(); n != k.submitted {
+		k.submitted, k.idle = n, 0
 		s.idle.Store(false)
 		return
 	}
-	k.idle++
-	switch k.idle {
-	case 1:
+	if k.idle++; k.idle == 1 {
+		s.checkpointNow()
+	}
+	if k.idle >= idleRounds {
+		s.rest()
+	}
+}
+
+// checkpointNow asks the committer to begin a checkpoint.
+func (s *Store) checkpointNow() {
+	if !s.tiers.Load().active.empty() {
 		s.wantCheckpoint.Store(true)
 		s.in.wantTidy()
-	case idleRounds:
-		s.rest()
 	}
 }
 
 // rest gives back the space that an idle store does not need.
 func (s *Store) rest() {
 	s.idle.Store(true)
-	s.segs.release(s.tiers.Load().active.from.seg, s.readers.oldest(s.committed.Load()))
-	s.segs.trimSpares(1)
-	s.pickVictim(s.tiers.Load().active.from.seg)
-	if s.victim.Load() != 0 {
-		s.in.wantTidy()
-	}
+	s.checkpointNow()
+	s.giveSegmentsBack()
+	s.segs.dropSpares()
 	s.flatten()
 }
 

@@ -134,11 +134,14 @@ func (s *Store) openLog(from segPos, rows []segmentRow) error {
 	s.durable = s.marks
 	o := newOverlay(s.marks.seq, from, 0)
 	o.whole = true
+	s.replayFrom.Store(from.seg)
+	s.replaying = true
 	s.committed.Store(s.marks.seq)
 	s.tiers.Store(&tiers{active: o, flushed: s.marks.seq})
 	if err := s.replay(from); err != nil {
 		return err
 	}
+	s.replaying = false
 	s.marks.seq = max(s.marks.seq, s.db.MaxVersion())
 	s.durable = s.marks
 	s.committed.Store(s.marks.seq)
@@ -164,6 +167,7 @@ func (s *Store) beginLog() error {
 		return err
 	}
 	s.tiers.Load().active.from = from
+	s.replayFrom.Store(from.seg)
 	return txn.CommitAt(s.marks.seq, nil)
 }
 

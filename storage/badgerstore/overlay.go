@@ -28,7 +28,8 @@ type overlay struct {
 	marks marks
 	end   segPos
 	rows  []segmentRow
-	// whole: Badger may have entries of later commits than base, from a checkpoint that a crash cut short.
+	// whole: Badger may have entries of later commits than base, from a checkpoint that a crash cut short. So it is with
+	// all overlays that replay begins.
 	whole bool
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -185,6 +186,9 @@ func (ss *segments) write(rec []byte) error {
 	if g == nil {
 		return errors.New("there is no segment to write to")
 	}
+	if g.end+int64(len(rec)) > math.MaxInt32 {
+		return fmt.Errorf("segment %d cannot grow any more: %w", g.id, ss.failed)
+	}
 	_, err := g.file.WriteAt(rec, g.end)
 	if err == nil && ss.sync {
 		g.writeAhead(g.end+int64(len(rec)), len(rec), ss.size)
@@ -313,17 +317,16 @@ func (ss *segments) retire(g *segment) {
 	}
 }
 
-// trimSpares removes spare files beyond a number.
-func (ss *segments) trimSpares(keep int) {
+// dropSpares removes the spare files.
+func (ss *segments) dropSpares() {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	for len(ss.spares) > keep {
-		g := ss.spares[len(ss.spares)-1]
-		ss.spares = ss.spares[:len(ss.spares)-1]
+	for _, g := range ss.spares {
 		if err := g.remove(); err != nil {
 			ss.log.Warn("a spare segment cannot be removed", "error", err)
 		}
 	}
+	ss.spares = nil
 }
 
 // end is where the next record goes.

@@ -42,6 +42,8 @@ type Store struct {
 
 	checkpoints    *checkpoints
 	wantCheckpoint atomic.Bool
+	replayFrom     atomic.Uint32 // the segment where the next start would begin to replay
+	replaying      bool
 	victim         atomic.Uint32 // the segment to rewrite, 0 for none
 	cleaner        cleaner
 	idle           atomic.Bool   // no commits lately
