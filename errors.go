@@ -25,6 +25,9 @@ var (
 type FieldError struct {
 	Field  string
 	Reason string
+
+	format string
+	args   []any
 }
 
 func (e *FieldError) Error() string {
@@ -34,9 +37,20 @@ func (e *FieldError) Error() string {
 	return e.Field + ": " + e.Reason
 }
 
+// Template returns what Fieldf was given to make Reason of, so that it can be looked up and said in another language;
+// empty when Reason was not made by Fieldf.
+func (e *FieldError) Template() (format string, args []any) { return e.format, e.args }
+
+// At returns the same error of another field.
+func (e *FieldError) At(field string) *FieldError {
+	at := *e
+	at.Field = field
+	return &at
+}
+
 // Fieldf makes a FieldError.
 func Fieldf(field, format string, args ...any) *FieldError {
-	return &FieldError{Field: field, Reason: fmt.Sprintf(format, args...)}
+	return &FieldError{Field: field, Reason: fmt.Sprintf(format, args...), format: format, args: args}
 }
 
 // Under returns err with prefix put before its field path when it is a FieldError: Under("events[3]", err).
@@ -49,7 +63,7 @@ func Under(prefix string, err error) error {
 	if fe.Field != "" {
 		field += "." + fe.Field
 	}
-	return &FieldError{Field: field, Reason: fe.Reason}
+	return fe.At(field)
 }
 
 // FullError is ErrFull with what is full and when to try again.

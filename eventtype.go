@@ -19,9 +19,12 @@ type EventType struct {
 	Description map[string]string
 	// Sample is a realistic payload (JSON); empty for none.
 	Sample []byte
+	// Schema is the JSON Schema (draft 2020-12 unless it names another) that data of such events fits; empty for none.
+	Schema []byte
 }
 
-// PublishMode is what becomes of an event whose type is not in its app's catalogue.
+// PublishMode is what becomes of an event whose type is not in its app's catalogue, or whose data does not fit the
+// schema of its type.
 type PublishMode string
 
 // The modes.
@@ -37,9 +40,11 @@ const (
 	MaxDescriptionLen = 2000
 	MaxLanguages      = 10
 	MaxSampleLen      = 64 << 10
+	MaxTypeSchemaLen  = 64 << 10
 )
 
-// Validate returns a *FieldError for the first field that is wrong.
+// Validate returns a *FieldError for the first field that is wrong. Whether Schema is a JSON Schema is not its business:
+// see package xds/schema.
 func (t *EventType) Validate() error {
 	switch {
 	case !ValidName(t.App):
@@ -54,6 +59,10 @@ func (t *EventType) Validate() error {
 		return Fieldf("sample", "must be at most %d bytes", MaxSampleLen)
 	case len(t.Sample) > 0 && !(json.Valid(t.Sample) && utf8.Valid(t.Sample)): // Valid lets other bytes pass in strings
 		return Fieldf("sample", "is not valid JSON")
+	case len(t.Schema) > MaxTypeSchemaLen:
+		return Fieldf("schema", "must be at most %d bytes", MaxTypeSchemaLen)
+	case len(t.Schema) > 0 && !(json.Valid(t.Schema) && utf8.Valid(t.Schema)):
+		return Fieldf("schema", "is not valid JSON")
 	}
 	if err := validTexts("name", t.Name, func(s string) error {
 		if utf8.RuneCountInString(s) > MaxTypeNameLen {

@@ -170,7 +170,7 @@ func (s *Signing) validateUnused() error {
 func validateSigningHeader(field, name string) error {
 	var fe *FieldError
 	if err := ValidateHeader(Header{Key: name}); errors.As(err, &fe) {
-		return Fieldf(field, "%s", fe.Reason)
+		return fe.At(field)
 	}
 	return nil
 }

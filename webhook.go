@@ -289,22 +289,27 @@ func validPort(p string) bool {
 }
 
 // ValidatePattern checks a pattern of event types: "*" or "all"; or words of [A-Za-z0-9_:/-] joined by dots, of which
-// the first or the last, or both, may be "*". What they match is defined by match.MatchPattern.
+// the first or the last, or both, may be "*", or one between others, or the last two. What they match is defined by
+// match.MatchPattern.
 func ValidatePattern(p string) error {
 	switch {
 	case p == "":
 		return Fieldf("", "is empty")
 	case len(p) > MaxPatternLen:
 		return Fieldf("", "must be at most %d bytes", MaxPatternLen)
-	case p == "*" || p == "all":
+	case p == "*" || p == "all" || p == "*.*":
 		return nil
 	}
 	core := strings.TrimSuffix(strings.TrimPrefix(p, "*."), ".*")
-	if core == "*" { // "*.*"
-		return nil
+	if !strings.HasPrefix(p, "*.") { // else there is one already that is not at the end
+		if before, after, ok := strings.Cut(p, ".*."); ok && after == "*" {
+			core = before
+		} else if ok && !strings.HasSuffix(after, "*") {
+			core = before + "." + after
+		}
 	}
 	if strings.Contains(core, "*") {
-		return Fieldf("", `%.60q: a * may only stand for the first or the last word, as in "person.*" or "*.created"`, p)
+		return Fieldf("", `%.60q: a * may only stand for whole words: "person.*", "*.created", "*.job.*", "metadata.*.created"`, p)
 	}
 	if !ValidEventType(core) || strings.HasPrefix(core, ".") || strings.HasSuffix(core, ".") {
 		return Fieldf("", "%.60q is not an event type or a pattern of one", p)

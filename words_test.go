@@ -108,7 +108,14 @@ func TestWebhookValidate(t *testing.T) {
 		{"events", events()},
 		{"events[0]", events("")},
 		{"events[1]", events("*", "a*b")},
-		{"events[0]", events("a.*.b")},
+		{"events[0]", events("*.a.*.b")},
+		{"events[0]", events("a.*.*.b")},
+		{"events[0]", events("a.*.b.*")},
+		{"events[0]", events("a.*.*.*")},
+		{"events[0]", events("a.*b.c")},
+		{"events[0]", events(".*.b")},
+		{"events[0]", events("a.*.")},
+		{"events[0]", events("*.*.*")},
 		{"events[0]", events("person created")},
 		{"headers[0].key", header("", "x")},
 		{"headers[0].key", header("a b", "x")},
@@ -144,7 +151,7 @@ func TestWebhookValidate(t *testing.T) {
 			t.Errorf("%s: %v", u, err)
 		}
 	}
-	for _, p := range []string{"*", "all", "*.*", "person.*", "*.created", "person.created", "mediaVOD.job.complete", "channel_live"} {
+	for _, p := range []string{"*", "all", "*.*", "person.*", "*.created", "person.created", "mediaVOD.job.complete", "channel_live", "*.job.*", "metadata.*.created", "metadata.*.*", "a.b.*.c.d"} {
 		if err := sidehook.ValidatePattern(p); err != nil {
 			t.Errorf("%s: %v", p, err)
 		}

@@ -24,7 +24,12 @@ type SidecarError struct {
 	Err error
 }
 
-func (e *SidecarError) Error() string { return fmt.Sprintf("sidecar %s: %s", e.Sidecar, e.Reason) }
+func (e *SidecarError) Error() string {
+	if e.Sidecar == "" {
+		return e.Reason
+	}
+	return fmt.Sprintf("sidecar %s: %s", e.Sidecar, e.Reason)
+}
 
 func (e *SidecarError) Unwrap() error { return e.Err }
 
@@ -32,6 +37,10 @@ func (e *SidecarError) Unwrap() error { return e.Err }
 var (
 	// ErrSidecarSlow: no answer within the time given.
 	ErrSidecarSlow = errors.New("no answer in time")
+	// ErrSidecarGone: the sidecar went away before it answered. What was asked for may have been done.
+	ErrSidecarGone = errors.New("went away before it answered")
+	// ErrSidecarRefused: the sidecar cannot do that as things are; its reason says why.
+	ErrSidecarRefused = errors.New("not possible now")
 	// ErrWebhookDisabled: a disabled webhook cannot be tested.
 	ErrWebhookDisabled = errors.New("webhook is disabled")
 )

@@ -14,6 +14,7 @@ import (
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/control/catalogue"
 	"github.com/sidehook/sidehook/storage"
+	"github.com/sidehook/sidehook/xds/schema"
 )
 
 // MaxEventTypes is how many event types an app may have: replacing all by as many others still fits into one commit of
@@ -168,7 +169,7 @@ func (s *Service) ImportEventTypes(ctx context.Context, app, name string, overwr
 
 func dataField(i int) string { return "data[" + strconv.Itoa(i) + "]" }
 
-// cleanEventType returns a copy of an entry that was found good, its sample without spaces.
+// cleanEventType returns a copy of an entry that was found good, its sample and schema without spaces.
 func cleanEventType(t sidehook.EventType) (*sidehook.EventType, error) {
 	t.Product = strings.TrimSpace(t.Product)
 	if err := t.Validate(); err != nil {
@@ -177,14 +178,29 @@ func cleanEventType(t sidehook.EventType) (*sidehook.EventType, error) {
 	if t.Type == "." || t.Type == ".." {
 		return nil, sidehook.Fieldf("type", "must not be %s, which cannot be part of a URL's path", t.Type)
 	}
-	if len(t.Sample) > 0 {
-		var compact bytes.Buffer
-		if err := json.Compact(&compact, t.Sample); err != nil {
-			return nil, sidehook.Fieldf("sample", "is not valid JSON")
-		}
-		t.Sample = compact.Bytes()
+	var err error
+	if t.Sample, err = compacted("sample", t.Sample); err != nil {
+		return nil, err
+	}
+	if t.Schema, err = compacted("schema", t.Schema); err != nil || len(t.Schema) == 0 {
+		return &t, err
+	}
+	if _, err := schema.Compile(t.Schema); err != nil {
+		return nil, sidehook.Under("schema", err)
 	}
 	return &t, nil
+}
+
+// compacted is JSON without spaces; nil for none.
+func compacted(field string, text []byte) ([]byte, error) {
+	if len(text) == 0 {
+		return nil, nil
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, text); err != nil {
+		return nil, sidehook.Fieldf(field, "is not valid JSON")
+	}
+	return compact.Bytes(), nil
 }
 
 // eventTypes is an app's catalogue on its way to being changed.

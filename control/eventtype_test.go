@@ -100,7 +100,7 @@ func TestEventTypeLifecycle(t *testing.T) {
 	one := eventTypes + "/" + url.PathEscape(typ)
 	p.do(p.admin, "GET", one, "").wantProblem(404, "", typ)
 	p.do(p.admin, "DELETE", one, "").wantProblem(404, "", typ)
-	const text = `{"type":"media/vod:job.done","product":"VOD","name":{"en":"Done","vi":"Xong"},"description":{"en":"A <b>job</b> ended"},"sample":{"z":1,"a":"<&>","n":9007199254740993}}`
+	const text = `{"type":"media/vod:job.done","product":"VOD","name":{"en":"Done","vi":"Xong"},"description":{"en":"A <b>job</b> ended"},"sample":{"z":1,"a":"<&>","n":9007199254740993},"schema":{"type":"object","properties":{"z":{"const":1}}}}`
 	made := p.do(p.admin, "PUT", one, text).want(201)
 	got := p.do(p.admin, "GET", one, "").want(200)
 	if strings.TrimSpace(got.raw) != text || made.raw != got.raw { // byte by byte: a sample keeps its order and numbers
@@ -110,11 +110,18 @@ func TestEventTypeLifecycle(t *testing.T) {
 	if r := p.pub.get("demo", name); r == nil || r.EventType.Product != "VOD" || r.EventType.Name["vi"] != "Xong" {
 		t.Fatalf("published %+v", r)
 	}
-	p.do(p.admin, "PUT", one, `{"sample":null}`).want(200)
+	if r := p.pub.get("demo", name); string(r.EventType.Schema) != `{"type":"object","properties":{"z":{"const":1}}}` {
+		t.Errorf("published schema %s", r.EventType.Schema)
+	}
+	p.do(p.admin, "PUT", one, strings.Replace(text, `"const":1`, `"const":2`, 1)).want(200)
+	if r := p.pub.get("demo", name); !strings.Contains(string(r.EventType.Schema), `"const":2`) {
+		t.Errorf("another schema alone was no change: %s", r.EventType.Schema)
+	}
+	p.do(p.admin, "PUT", one, `{"sample":null,"schema":null}`).want(200)
 	if got := p.do(p.admin, "GET", one, "").want(200); strings.TrimSpace(got.raw) != `{"type":"`+typ+`"}` {
 		t.Errorf("after PUT of nothing: %s", got.raw)
 	}
-	if r := p.pub.get("demo", name); r.EventType.Product != "" || r.EventType.Sample != nil {
+	if r := p.pub.get("demo", name); r.EventType.Product != "" || r.EventType.Sample != nil || r.EventType.Schema != nil {
 		t.Errorf("published %+v", r.EventType)
 	}
 	p.reopen()
@@ -229,6 +236,12 @@ func TestBadEventTypes(t *testing.T) {
 		{"/a", `{"name":{"english":"x"}}`, "body.name", "not a language"},
 		{"/a", `{"description":{"vi":"a\nb"}}`, "body.description.vi", "control"},
 		{"/a", `{"sample":"` + strings.Repeat("s", 64<<10) + `"}`, "body.sample", "65536"},
+		{"/a", `{"schema":"` + strings.Repeat("s", 64<<10) + `"}`, "body.schema", "65536"},
+		{"/a", `{"schema":7}`, "body.schema", "must be a JSON object"},
+		{"/a", `{"schema":{"properties":{"id":{"type":"text"}}}}`, "body.schema", "/properties/id/type: must be object, array, string"},
+		{"/a", `{"schema":{"$ref":"https://example.com/order.json"}}`, "body.schema", "only references within the schema"},
+		{"/a", `{"schema":{"allOf":[{"$ref":"#"}]}}`, "body.schema", "refers back to itself"},
+		{"", `{"data":[{"type":"a"},{"type":"b","schema":{"pattern":"("}}]}`, "body.data[1].schema", "/pattern: is not a pattern"},
 		{"/a", `{"samples":1}`, "body.samples", "not a known field"},
 		{"", `{}`, "body.data", "is required"},
 		{"", `{"data":{}}`, "body.data", "must be an array"},

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sidehook/sidehook"
 )
@@ -29,7 +30,13 @@ type WebhookExtras struct {
 	Status sidehook.WebhookStatus
 	// Note replaces the note of its dialect; nil for none, and for no change later.
 	Note *Note
+	// AsOf is the UpdatedAt that a change rests on: when the webhook was changed since, the change is refused with
+	// ErrChanged. Zero for whatever it is. Creation ignores it.
+	AsOf time.Time
 }
+
+// ErrChanged: the webhook is no longer what the caller has seen.
+var ErrChanged = errors.New("webhook was changed by somebody else meanwhile")
 
 func (x *WebhookExtras) validate() error {
 	switch x.Status {
@@ -145,20 +152,4 @@ func (s *Service) RevealKey(ctx context.Context, k sidehook.WebhookKey) (sidehoo
 // AllWebhooks lists an app's webhooks, newest first, for dialects whose lists have no cursors.
 func (s *Service) AllWebhooks(ctx context.Context, app string) ([]*sidehook.Webhook, error) {
 	return s.allWebhooks(ctx, app)
-}
-
-// ErrNotForOneApp: the token is good, but does not say which app is meant.
-var ErrNotForOneApp = errors.New("a token of one app is needed")
-
-// AuthenticateApp returns the app of an app token, for dialects, whose paths name none. Errors are ErrUnauthenticated,
-// ErrNotForOneApp for other kinds of tokens, or trouble of the store.
-func (s *Service) AuthenticateApp(ctx context.Context, plain string) (string, error) {
-	token, err := s.Authenticate(ctx, plain)
-	if err != nil {
-		return "", err
-	}
-	if token.Kind != TokenApp {
-		return "", fmt.Errorf("%w: this one is of the kind %s", ErrNotForOneApp, token.Kind)
-	}
-	return token.Apps[0], nil
 }

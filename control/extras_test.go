@@ -87,28 +87,3 @@ func (p *plane) wantExtras(k sidehook.WebhookKey, key sidehook.Key, note string)
 		p.t.Errorf("note is %s, want %s (%v)", got, note, err)
 	}
 }
-
-// TestAppOfToken: only an app token says which app is meant.
-func TestAppOfToken(t *testing.T) {
-	p := newPlane(t)
-	ctx := t.Context()
-	_, _, err := p.svc.PutApp(ctx, "shop", control.AppSpec{})
-	p.check(err)
-	for kind, want := range map[control.TokenKind]error{
-		control.TokenApp: nil, control.TokenAdmin: control.ErrNotForOneApp, control.TokenSidecar: control.ErrNotForOneApp,
-	} {
-		spec := control.TokenSpec{Name: "t", Kind: kind}
-		if kind != control.TokenAdmin {
-			spec.Apps = []string{"shop"}
-		}
-		_, plain, err := p.svc.CreateToken(ctx, spec)
-		p.check(err)
-		app, err := p.svc.AuthenticateApp(ctx, plain)
-		if !errors.Is(err, want) || want == nil && app != "shop" {
-			t.Errorf("%s: %q, %v", kind, app, err)
-		}
-	}
-	if _, err := p.svc.AuthenticateApp(ctx, "sht_nope"); !errors.Is(err, control.ErrUnauthenticated) {
-		t.Errorf("unknown token: %v", err)
-	}
-}

@@ -54,29 +54,25 @@ type Fleet struct {
 	mu       sync.Mutex
 	closed   bool
 	sidecars map[sidecarKey]*sidecarState
-	readers  sync.WaitGroup // goroutines that receive from streams
+	watchers map[*fleetWatcher]struct{}
+	streams  sync.WaitGroup // goroutines that receive from streams and send to them
 }
 
 // sidecarKey: a sidecar chooses its id, so that ids of different credentials are different sidecars.
 type sidecarKey struct{ credential, id string }
 
+// compare orders sidecars by id, as lists show them.
+func (k sidecarKey) compare(o sidecarKey) int {
+	return cmp.Or(cmp.Compare(k.id, o.id), cmp.Compare(k.credential, o.credential))
+}
+
 type sidecarState struct {
 	info   Sidecar
 	stream *fleetStream // nil when it is not connected
-}
-
-// fleetStream is one Connect call; end makes it return err.
-type fleetStream struct {
-	once sync.Once
-	over chan struct{}
-	err  error
-}
-
-func (s *fleetStream) end(err error) {
-	s.once.Do(func() {
-		s.err = err
-		close(s.over)
-	})
+	// health of the webhooks that it reported since its start; replaced by the first report of a stream, which tells
+	// all.
+	health map[sidehook.WebhookKey]WebhookHealth
+	heard  bool // since it connected
 }
 
 // Sidecar is what is known of a sidecar.
@@ -156,7 +152,9 @@ func NewFleet(opts FleetOptions) (*Fleet, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Fleet{opts: opts, sidecars: make(map[sidecarKey]*sidecarState)}, nil
+	return &Fleet{
+		opts: opts, sidecars: make(map[sidecarKey]*sidecarState), watchers: make(map[*fleetWatcher]struct{}),
+	}, nil
 }
 
 // Register offers FleetService on a gRPC server.
@@ -193,6 +191,9 @@ func (f *Fleet) Connect(stream grpc.BidiStreamingServer[fleetv1.ConnectRequest, 
 	}}); err != nil {
 		return err
 	}
+	if !f.attend(func() { mine.send(stream) }) {
+		return errFleetClosed
+	}
 	return f.converse(ctx, key, mine, requests)
 }
 
@@ -218,13 +219,8 @@ type received struct {
 // receive reads the stream in a goroutine of its own, since only the end of the call can interrupt a read. It ends with
 // the stream's context, which is soon after Connect has returned; Close waits for it.
 func (f *Fleet) receive(stream grpc.BidiStreamingServer[fleetv1.ConnectRequest, fleetv1.ConnectResponse]) (<-chan received, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.closed {
-		return nil, errFleetClosed
-	}
 	ch := make(chan received)
-	f.readers.Go(func() {
+	ok := f.attend(func() {
 		for {
 			request, err := stream.Recv()
 			select {
@@ -237,7 +233,21 @@ func (f *Fleet) receive(stream grpc.BidiStreamingServer[fleetv1.ConnectRequest, 
 			}
 		}
 	})
+	if !ok {
+		return nil, errFleetClosed
+	}
 	return ch, nil
+}
+
+// attend starts a goroutine that ends with its stream and that Close waits for; false when the Fleet is closed.
+func (f *Fleet) attend(do func()) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return false
+	}
+	f.streams.Go(do)
+	return true
 }
 
 var errFleetClosed = status.Error(codes.Unavailable, "control plane is stopping")
@@ -294,7 +304,7 @@ func (f *Fleet) join(key sidecarKey, apps []string, hello *fleetv1.Hello) (*flee
 	if state.stream != nil {
 		state.stream.end(status.Error(codes.Aborted, "the sidecar connected again"))
 	}
-	state.stream = &fleetStream{over: make(chan struct{})}
+	state.stream, state.heard = newFleetStream(), false
 	state.info = Sidecar{
 		Credential: key.credential, ID: key.id, Hostname: cut(hello.GetHostname(), maxShortText),
 		Version: cut(hello.GetVersion(), maxShortText), Apps: apps, Connected: true, LastSeen: now,
@@ -302,6 +312,7 @@ func (f *Fleet) join(key sidecarKey, apps []string, hello *fleetv1.Hello) (*flee
 	if t := hello.GetStartedAt(); t.IsValid() {
 		state.info.StartedAt = t.AsTime()
 	}
+	f.tellChange(apps)
 	return state.stream, nil
 }
 
@@ -325,12 +336,14 @@ func (f *Fleet) forget(now time.Time) {
 
 // leave notes that a sidecar went away, unless it has connected again meanwhile.
 func (f *Fleet) leave(key sidecarKey, mine *fleetStream) {
+	mine.end(nil) // for those who await answers
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if state := f.sidecars[key]; state != nil && state.stream == mine {
 		state.stream = nil
 		state.info.Connected, state.info.Ready = false, false
 		state.info.LastSeen = f.opts.Now()
+		f.tellChange(state.info.Apps)
 	}
 }
 
@@ -341,18 +354,29 @@ func (f *Fleet) converse(ctx context.Context, key sidecarKey, mine *fleetStream,
 			if r.err != nil {
 				return endOf(r.err)
 			}
-			report := r.request.GetReport()
-			if report == nil {
-				return status.Error(codes.InvalidArgument, "after the hello only reports are expected")
+			switch payload := r.request.GetPayload().(type) {
+			case *fleetv1.ConnectRequest_Report:
+				apps := f.reported(key, mine, payload.Report)
+				f.tellGone(ctx, apps, payload.Report.GetGone())
+			case *fleetv1.ConnectRequest_Answer:
+				mine.answer(payload.Answer)
+			default:
+				return status.Error(codes.InvalidArgument, "after the hello only reports and answers are expected")
 			}
-			apps := f.reported(key, mine, report)
-			f.tellGone(ctx, apps, report.GetGone())
 		case <-mine.over:
-			return mine.err
+			return overOf(mine.err)
 		case <-ctx.Done():
 			return status.FromContextError(ctx.Err()).Err()
 		}
 	}
+}
+
+// overOf is what Connect returns when the stream was ended from here.
+func overOf(err error) error {
+	if errors.Is(err, errStreamBroken) {
+		return status.Error(codes.Unavailable, err.Error())
+	}
+	return err
 }
 
 // reported keeps a report and returns the apps that the sidecar's credential allows.
@@ -363,22 +387,12 @@ func (f *Fleet) reported(key sidecarKey, mine *fleetStream, r *fleetv1.Report) [
 	if state == nil || state.stream != mine {
 		return nil // it has connected again; this report is late
 	}
-	info := &state.info
-	info.LastSeen = f.opts.Now()
-	info.Ready, info.Stale = r.GetReady(), r.GetStale()
-	info.SnapshotVersion = cut(r.GetSnapshotVersion(), maxShortText)
-	info.Pending, info.OldestAge = r.GetPending(), 0
-	if age := r.GetOldestAge(); age.IsValid() {
-		info.OldestAge = max(0, age.AsDuration())
+	before := state.info
+	state.keep(r, f.opts.Now())
+	if news := state.keepHealth(r.GetWebhooks()); news || state.info.tellsNews(&before) {
+		f.tellChange(state.info.Apps)
 	}
-	info.Delivered, info.Dead, info.FailedAttempts = r.GetDelivered(), r.GetDead(), r.GetFailedAttempts()
-	info.Rejections = nil
-	for _, x := range r.GetRejections()[:min(maxRejections, len(r.GetRejections()))] {
-		info.Rejections = append(info.Rejections, Rejection{
-			Resource: cut(x.GetResource(), maxLongText), Reason: cut(x.GetReason(), maxLongText),
-		})
-	}
-	return info.Apps
+	return state.info.Apps
 }
 
 // tellGone passes on what endpoints are gone. A failure is logged; the sidecar reports it again.
@@ -427,6 +441,7 @@ func (f *Fleet) EndStreams(credential string) {
 			state.stream.end(status.Error(codes.Unauthenticated, "the token was revoked"))
 		}
 		delete(f.sidecars, key)
+		f.tellChange(state.info.Apps)
 	}
 }
 
@@ -439,8 +454,11 @@ func (f *Fleet) Close() error {
 			state.stream.end(errFleetClosed)
 		}
 	}
+	for w := range f.watchers {
+		f.unwatch(w)
+	}
 	f.mu.Unlock()
-	f.readers.Wait()
+	f.streams.Wait()
 	return nil
 }
 

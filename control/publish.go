@@ -52,6 +52,7 @@ type feed struct {
 	kv       storage.KV
 	log      *slog.Logger
 	progress *progress
+	changes  *changes
 
 	pub      Publisher
 	onRevoke func(string)
@@ -64,7 +65,7 @@ type feed struct {
 
 func newFeed(kv storage.KV, log *slog.Logger) *feed {
 	return &feed{
-		kv: kv, log: log, progress: newProgress(), apps: make(map[string]bool), tokens: make(map[string]string),
+		kv: kv, log: log, progress: newProgress(), changes: newChanges(), apps: make(map[string]bool), tokens: make(map[string]string),
 	}
 }
 
@@ -86,6 +87,7 @@ func (f *feed) start(ctx context.Context, pub Publisher, onRevoke func(string)) 
 }
 
 func (f *feed) stop() {
+	f.changes.end()
 	if f.cancel == nil {
 		return
 	}
@@ -137,6 +139,7 @@ func (f *feed) load(ctx context.Context) (<-chan storage.Change, error) {
 	}
 	f.publishAll(pairs)
 	f.progress.loaded(revision)
+	f.changes.tellAll()
 	return changes, nil
 }
 
@@ -186,6 +189,7 @@ func (f *feed) follow(changes <-chan storage.Change) {
 		}
 		f.publish(batch)
 		f.progress.saw(batch)
+		f.changes.tell(batch)
 	}
 }
 

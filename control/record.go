@@ -215,15 +215,17 @@ type eventTypeRecord struct {
 	Description map[string]string `json:"description,omitempty"`
 	// Sample is stored as base64, so that its size is bounded whatever it contains.
 	Sample []byte `json:"sample,omitempty"`
+	// Schema likewise.
+	Schema []byte `json:"schema,omitempty"`
 }
 
 func recordOfEventType(t *sidehook.EventType) *eventTypeRecord {
-	return &eventTypeRecord{Product: t.Product, Name: t.Name, Description: t.Description, Sample: t.Sample}
+	return &eventTypeRecord{Product: t.Product, Name: t.Name, Description: t.Description, Sample: t.Sample, Schema: t.Schema}
 }
 
 func (r *eventTypeRecord) equal(o *eventTypeRecord) bool {
 	return r.Product == o.Product && maps.Equal(r.Name, o.Name) &&
-		maps.Equal(r.Description, o.Description) && bytes.Equal(r.Sample, o.Sample)
+		maps.Equal(r.Description, o.Description) && bytes.Equal(r.Sample, o.Sample) && bytes.Equal(r.Schema, o.Schema)
 }
 
 // eventTypeOf reads a stored entry; its key says which it is.
@@ -235,7 +237,7 @@ func eventTypeOf(p storage.Pair) (*sidehook.EventType, error) {
 	ids := placeOf(p.Key).ids
 	return &sidehook.EventType{
 		App: ids[0], Type: typeOfKey(ids[1]), Product: r.Product, Name: r.Name, Description: r.Description,
-		Sample: r.Sample,
+		Sample: r.Sample, Schema: r.Schema,
 	}, nil
 }
 

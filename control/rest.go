@@ -52,6 +52,8 @@ func NewHandler(svc *Service, fleet *Fleet, opts HandlerOptions) http.Handler {
 	h.registerApps()
 	h.registerWebhooks()
 	h.registerSecrets()
+	h.registerTest()
+	h.registerDeliveries()
 	h.registerEventTypes()
 	h.registerCatalogues()
 	h.registerTokens()

@@ -19,11 +19,13 @@ type eventTypeView struct {
 	Name        map[string]string `json:"name,omitempty" doc:"What people call it, by language (vi, en); at most 100 characters each" example:"{\"en\":\"Channel live\",\"vi\":\"Kênh bắt đầu live\"}"`
 	Description map[string]string `json:"description,omitempty" doc:"What it means, by language; at most 2000 bytes each"`
 	Sample      json.RawMessage   `json:"sample,omitempty" doc:"A realistic payload: any JSON, at most 64 KiB; absent or null for none"`
+	Schema      json.RawMessage   `json:"schema,omitempty" doc:"The JSON Schema that data of such events fits, at most 64 KiB: draft 2020-12 unless $schema names another, with references within itself only. What is published otherwise is counted, or refused by an app that publishes strictly. Absent or null for none"`
 }
 
 func viewOfEventType(t *sidehook.EventType) eventTypeView {
 	return eventTypeView{
 		Type: t.Type, Product: t.Product, Name: t.Name, Description: t.Description, Sample: t.Sample,
+		Schema: t.Schema,
 	}
 }
 
@@ -31,6 +33,9 @@ func (v *eventTypeView) eventType(app, typ string) sidehook.EventType {
 	t := sidehook.EventType{App: app, Type: typ, Product: v.Product, Name: v.Name, Description: v.Description}
 	if !bytes.Equal(v.Sample, []byte("null")) {
 		t.Sample = v.Sample
+	}
+	if !bytes.Equal(v.Schema, []byte("null")) {
+		t.Schema = v.Schema
 	}
 	return t
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,6 +25,7 @@ func (h *rest) problem(ctx context.Context, err error, place string) error {
 	var field *sidehook.FieldError
 	var conflict *ConflictError
 	var full *sidehook.FullError
+	var sidecar *SidecarError
 	switch {
 	case errors.As(err, &field):
 		return newProblem(http.StatusUnprocessableEntity, field.Error(), field.Field, field.Reason, place)
@@ -42,11 +44,29 @@ func (h *rest) problem(ctx context.Context, err error, place string) error {
 		return later(http.StatusServiceUnavailable, err.Error(), 1)
 	case errors.Is(err, storage.ErrClosed), errors.Is(err, sidehook.ErrStopping):
 		return later(http.StatusServiceUnavailable, "control plane is stopping", 1)
+	case errors.Is(err, ErrNoSidecar):
+		return later(http.StatusServiceUnavailable, noSidecarDetail(err), 5)
+	case errors.Is(err, ErrWebhookDisabled), errors.Is(err, ErrSidecarRefused):
+		return newProblem(http.StatusConflict, err.Error(), "", "", "")
+	case errors.Is(err, ErrSidecarSlow):
+		return newProblem(http.StatusGatewayTimeout, err.Error(), "", "", "")
+	case errors.As(err, &sidecar):
+		return newProblem(http.StatusBadGateway, err.Error(), "", "", "")
 	case ctx.Err() != nil:
 		return later(http.StatusServiceUnavailable, "request was cancelled", 1)
 	}
 	h.log.ErrorContext(ctx, "request failed", "error", err)
 	return newProblem(http.StatusInternalServerError, "something is wrong in the control plane; its log says what", "", "", "")
+}
+
+// noSidecarDetail says how there comes to be one.
+func noSidecarDetail(err error) string {
+	var none *noSidecarError
+	if !errors.As(err, &none) {
+		return err.Error()
+	}
+	return fmt.Sprintf("%s; make a token (sidehook token create --kind sidecar --app %s) and start one with it "+
+		"(sidehook sidecar --config FILE), or try sidehook dev", err, none.app)
 }
 
 func newProblem(code int, detail, field, reason, place string) *huma.ErrorModel {

@@ -47,7 +47,7 @@ func importKey(sent *string) (sidehook.Key, error) {
 	key, err := sidehook.ImportKey(*sent)
 	var fe *sidehook.FieldError
 	if errors.As(err, &fe) {
-		return key, sidehook.Fieldf("secret", "%s", fe.Reason)
+		return key, fe.At("secret")
 	}
 	return key, err
 }

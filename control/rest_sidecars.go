@@ -31,6 +31,24 @@ type sidecarView struct {
 	Delivered       uint64          `json:"delivered" doc:"Since its start"`
 	Dead            uint64          `json:"dead" doc:"Since its start"`
 	FailedAttempts  uint64          `json:"failed_attempts" doc:"Since its start"`
+	// Transformers that are installed there, or that its configuration names.
+	Transformers []transformerView `json:"transformers" nullable:"false" doc:"That it has installed, or that its configuration names"`
+}
+
+type transformerView struct {
+	Name     string `json:"name"`
+	Version  string `json:"version,omitempty" doc:"As it says itself, once it has been started"`
+	State    string `json:"state" enum:"idle,running,failing,missing" doc:"idle: starts when a delivery needs it; failing: cannot be started now, its webhooks' deliveries wait; missing: named by configuration, but not installed"`
+	Error    string `json:"error,omitempty" doc:"Why it is not running"`
+	Restarts uint32 `json:"restarts" doc:"Times it was started again after it ended by itself or was ended for hanging"`
+}
+
+type sidecarPath struct {
+	ID string `path:"id" doc:"Id of the sidecar"`
+}
+
+type drainingView struct {
+	Pending int `json:"pending" doc:"Deliveries that it has left"`
 }
 
 func viewOfSidecar(s *Sidecar) sidecarView {
@@ -38,13 +56,18 @@ func viewOfSidecar(s *Sidecar) sidecarView {
 		ID: s.ID, TokenID: s.Credential, Hostname: s.Hostname, Version: s.Version, Apps: s.Apps, Connected: s.Connected,
 		LastSeen: s.LastSeen, Ready: s.Ready, Stale: s.Stale, SnapshotVersion: s.SnapshotVersion,
 		Rejections: []rejectionView{}, Pending: s.Pending, OldestAge: s.OldestAge.String(), Delivered: s.Delivered,
-		Dead: s.Dead, FailedAttempts: s.FailedAttempts,
+		Dead: s.Dead, FailedAttempts: s.FailedAttempts, Transformers: []transformerView{},
 	}
 	if !s.StartedAt.IsZero() {
 		v.StartedAt = &s.StartedAt
 	}
 	for _, r := range s.Rejections {
 		v.Rejections = append(v.Rejections, rejectionView(r))
+	}
+	for _, t := range s.Transformers {
+		v.Transformers = append(v.Transformers, transformerView{
+			Name: t.Name, Version: t.Version, State: string(t.State), Error: t.Error, Restarts: t.Restarts,
+		})
 	}
 	return v
 }
@@ -54,6 +77,14 @@ func (h *rest) registerSidecars() {
 		OperationID: "list-sidecars", Method: http.MethodGet, Path: "/v1/sidecars", Tags: []string{"sidecars"},
 		Summary: "List the sidecars that are connected here, or were within a day, by id", Errors: []int{422},
 	}, h.listSidecars)
+	register(h, forAdmin, huma.Operation{
+		OperationID: "drain-sidecar", Method: http.MethodPost, Path: "/v1/sidecars/{id}/drain", Tags: []string{"sidecars"},
+		Summary:       "Make a sidecar refuse events, while it delivers what it has; undone by its restart",
+		DefaultStatus: http.StatusAccepted, Errors: []int{404, 409, 502, 503, 504},
+	}, func(ctx context.Context, in *sidecarPath) (*body[drainingView], error) {
+		pending, err := h.fleet.Drain(ctx, in.ID)
+		return &body[drainingView]{drainingView{Pending: pending}}, err
+	})
 }
 
 func (h *rest) listSidecars(_ context.Context, in *pageQuery) (*body[list[sidecarView]], error) {

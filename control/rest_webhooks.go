@@ -58,6 +58,8 @@ type webhookView struct {
 	DisabledReason string           `json:"disabled_reason,omitempty"`
 	CreatedAt      time.Time        `json:"created_at"`
 	UpdatedAt      time.Time        `json:"updated_at"`
+	// Health is set in the answers to get and list only.
+	Health *healthView `json:"health,omitempty" doc:"How it fares on the sidecars that reported of it, since they started; in the answers to get and list"`
 	// Secret is set in the answer to create only.
 	Secret string `json:"secret,omitempty" doc:"Key that signs deliveries (whsec_…), in the answer to create only; not for standard-ed25519"`
 	// PublicKey is set in the answer to create only.
@@ -251,7 +253,11 @@ func (h *rest) registerWebhooks() {
 		OperationID: "get-webhook", Method: http.MethodGet, Path: one, Tags: tags, Summary: "Get a webhook",
 		Errors: []int{404},
 	}, func(ctx context.Context, in *webhookPath) (*body[webhookView], error) {
-		return webhookAnswer(h.svc.GetWebhook(ctx, in.key()))
+		answer, err := webhookAnswer(h.svc.GetWebhook(ctx, in.key()))
+		if err == nil {
+			h.addHealth(&answer.Body)
+		}
+		return answer, err
 	})
 	register(h, forApp, huma.Operation{
 		OperationID: "update-webhook", Method: http.MethodPatch, Path: one, Tags: tags,
@@ -327,7 +333,9 @@ func (h *rest) listWebhooks(ctx context.Context, in *listWebhooksInput) (*body[l
 	}
 	out := &body[list[webhookView]]{list[webhookView]{Data: []webhookView{}, NextCursor: next}}
 	for _, w := range webhooks {
-		out.Body.Data = append(out.Body.Data, viewOfWebhook(w))
+		v := viewOfWebhook(w)
+		h.addHealth(&v)
+		out.Body.Data = append(out.Body.Data, v)
 	}
 	return out, nil
 }

@@ -76,7 +76,7 @@ func keyFor(w *sidehook.Webhook, given sidehook.Key) (sidehook.Key, error) {
 	}
 	var fe *sidehook.FieldError
 	if err := w.Takes(given); errors.As(err, &fe) {
-		return sidehook.Key{}, sidehook.Fieldf("secret", "%s", fe.Reason)
+		return sidehook.Key{}, fe.At("secret")
 	}
 	return given, nil
 }

@@ -63,7 +63,13 @@ type ConflictError struct {
 	// Field of the input; empty where no single field is at fault.
 	Field  string
 	Reason string
+
+	format string
+	args   []any
 }
+
+// Template returns what Reason was made of, as that of sidehook.FieldError does; empty when it is not known.
+func (e *ConflictError) Template() (format string, args []any) { return e.format, e.args }
 
 func (e *ConflictError) Error() string {
 	if e.Field == "" {
@@ -73,7 +79,7 @@ func (e *ConflictError) Error() string {
 }
 
 func conflictf(field, format string, args ...any) *ConflictError {
-	return &ConflictError{Field: field, Reason: fmt.Sprintf(format, args...)}
+	return &ConflictError{Field: field, Reason: fmt.Sprintf(format, args...), format: format, args: args}
 }
 
 // ErrBusy: the same things are being changed by so many that this change found no gap; trying again can help.

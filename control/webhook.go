@@ -215,6 +215,9 @@ func (s *Service) UpdateWebhook(ctx context.Context, k sidehook.WebhookKey, patc
 
 func (s *Service) patchWebhook(ctx context.Context, k sidehook.WebhookKey, patch WebhookPatch, extras *WebhookExtras) (*sidehook.Webhook, error) {
 	return s.updateWebhook(ctx, k, "webhook updated", func(t *txn, w *sidehook.Webhook) (bool, error) {
+		if !extras.AsOf.IsZero() && !extras.AsOf.Equal(w.UpdatedAt) {
+			return false, ErrChanged
+		}
 		before, scheme := w.Name, w.Scheme()
 		patch.apply(w)
 		extras.applyStatus(w)

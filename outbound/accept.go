@@ -66,7 +66,7 @@ func (e *Engine) Serves(app string) bool {
 // Accept matches events, which must be valid, normalized and not changed any more, and submits them with their
 // deliveries to the store, in the order of the calls. It returns without waiting for the commit. Errors:
 // sidehook.ErrStopping, sidehook.ErrUnknownApp, a *sidehook.FieldError for a type that an app which publishes strictly
-// does not know, a *sidehook.FullError, or ctx's cause; then nothing was stored, unless the events made more than one
+// does not know or for data that does not fit the type's schema, a *sidehook.FullError, or ctx's cause; then nothing was stored, unless the events made more than one
 // batch (storage.MaxBatchBytes, MaxBatchDeliveries) and an earlier one was taken: publishing again is safe.
 func (e *Engine) Accept(ctx context.Context, events []*sidehook.Event) (*Receipt, error) {
 	if e.closed.Load() {
@@ -87,9 +87,8 @@ var matchBufs = sync.Pool{New: func() any { return new([]int) }}
 func (e *Engine) submit(ctx context.Context, events []*sidehook.Event, released bool) (*Receipt, error) {
 	r := &Receipt{results: make([]Accepting, len(events))}
 	cfg := e.config.Load()
-	if cfg != nil && !released { // what is held was acknowledged, so it is delivered whatever the catalogue says
-		if err := cfg.admit(events); err != nil {
-			e.counters.unknownRefused.Add(int64(len(events)))
+	if cfg != nil {
+		if err := e.admit(ctx, cfg, events, released); err != nil {
 			return nil, err
 		}
 	}
@@ -111,7 +110,7 @@ func (e *Engine) submit(ctx context.Context, events []*sidehook.Event, released 
 			if !app.known.has(ev.Type) {
 				e.counters.unknownTaken.Add(1)
 			}
-			*buf = app.index.Match(ev.Type, (*buf)[:0])
+			*buf = app.match(ev.Type, (*buf)[:0])
 			if len(*buf) == 0 {
 				r.results[i] = Accepting{Disposition: Unmatched}
 				break
@@ -196,6 +195,7 @@ func (s *submission) send(ctx context.Context, r *Receipt) error {
 
 // committed hands durable deliveries to their lanes; the store calls it in commit order.
 func (c *cut) committed(b *storage.Batch) {
+	defer c.e.opts.OnCount()
 	for i := range b.Entries {
 		entry := &b.Entries[i]
 		if entry.Duplicate {

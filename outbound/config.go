@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/outbound/format"
@@ -26,6 +27,8 @@ type appConfig struct {
 	index  *match.Index
 	lanes  []*lane // in the order of the index
 	known  known
+	// shy are types that the webhooks at some positions get only when one of their patterns is the type itself.
+	shy map[string][]int
 }
 
 // route is a webhook compiled for delivering. It is immutable; a lane swaps it when configuration changes.
@@ -59,6 +62,7 @@ func (e *Engine) Apply(snapshot *xds.Snapshot) error {
 		e.lane(r.webhook.Key()).setRoute(r)
 	}
 	e.config.Store(next)
+	e.news.tell()
 	e.retireLanes(next)
 	if before == nil {
 		e.goRun(e.releaseHeld)
@@ -74,12 +78,28 @@ func (c *config) app(id string) *appConfig {
 	return c.apps[id]
 }
 
+// route returns the webhook of that key, nil when the configuration has none.
+func (c *config) route(key sidehook.WebhookKey) *route {
+	if app := c.app(key.App); app != nil {
+		return app.routes[key.ID]
+	}
+	return nil
+}
+
 // compileApp compiles an app, with the parts of the one before that are still true, and returns the new routes.
 func (e *Engine) compileApp(source *xds.App, before *appConfig) (*appConfig, []*route, error) {
 	if before != nil && before.source == source {
 		return before, nil, nil
 	}
-	app := &appConfig{source: source, known: knownOf(source), routes: make(map[string]*route, len(source.Webhooks))}
+	var knownBefore *known
+	if before != nil {
+		knownBefore = &before.known
+	}
+	known, err := knownOf(source, knownBefore)
+	if err != nil {
+		return nil, nil, err
+	}
+	app := &appConfig{source: source, known: known, routes: make(map[string]*route, len(source.Webhooks))}
 	var changed []*route
 	var patterns [][]string
 	for _, w := range source.Webhooks {
@@ -97,11 +117,34 @@ func (e *Engine) compileApp(source *xds.App, before *appConfig) (*appConfig, []*
 		app.routes[w.ID] = r
 		if w.Status == sidehook.WebhookEnabled {
 			patterns = append(patterns, w.Events)
+			for _, typ := range exactOnly[w.Format] {
+				if app.shy == nil {
+					app.shy = make(map[string][]int)
+				}
+				app.shy[typ] = append(app.shy[typ], len(app.lanes))
+			}
 			app.lanes = append(app.lanes, e.lane(w.Key()))
 		}
 	}
 	app.index = match.Compile(patterns)
 	return app, changed, nil
+}
+
+// exactOnly lists the types that no pattern with a star means in the system that a format speaks for: Twenty would send
+// one for every step of every workflow.
+var exactOnly = map[string][]string{sidehook.FormatTwenty: {"workflowRun.updated"}}
+
+// match appends the positions in lanes of the webhooks that want a type.
+func (a *appConfig) match(typ string, buf []int) []int {
+	buf = a.index.Match(typ, buf)
+	shy := a.shy[typ]
+	if len(shy) == 0 {
+		return buf
+	}
+	return slices.DeleteFunc(buf, func(i int) bool {
+		_, isShy := slices.BinarySearch(shy, i)
+		return isShy && !a.index.HasExact(typ, i)
+	})
 }
 
 // retireLanes drops what waits for webhooks that were removed. A stale snapshot removes nothing: it is older than what

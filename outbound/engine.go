@@ -42,6 +42,8 @@ type Options struct {
 	// OnChange, when set, is called when something that a status report tells changed: a webhook is gone. It must not
 	// block.
 	OnChange func()
+	// OnCount, when set, is called when the counters changed or there are new deliveries: often. It must not block.
+	OnCount func()
 	// Observe, when set, is told of every attempt; it must be quick.
 	Observe func(key sidehook.WebhookKey, a *sidehook.Attempt)
 	// Logger; nil discards.
@@ -61,6 +63,9 @@ func (o Options) withDefaults() Options {
 	if o.OnChange == nil {
 		o.OnChange = func() {}
 	}
+	if o.OnCount == nil {
+		o.OnCount = func() {}
+	}
 	if o.Observe == nil {
 		o.Observe = func(sidehook.WebhookKey, *sidehook.Attempt) {}
 	}
@@ -77,6 +82,7 @@ type Engine struct {
 	store  storage.Store
 	log    *slog.Logger
 	config atomic.Pointer[config] // nil until the first Apply
+	news   news                   // of config and closed
 
 	applyMu sync.Mutex // serialises Apply and Start
 	lanesMu sync.RWMutex
@@ -125,7 +131,10 @@ func (e *Engine) Start(ctx context.Context) error {
 }
 
 // StopAccepting refuses events from now on; delivering goes on.
-func (e *Engine) StopAccepting() { e.closed.Store(true) }
+func (e *Engine) StopAccepting() {
+	e.closed.Store(true)
+	e.news.tell()
+}
 
 // errStopped is the cause of the work context once Stop's deadline has passed.
 var errStopped = fmt.Errorf("delivery given up: %w", sidehook.ErrStopping)

@@ -29,6 +29,7 @@ type job struct {
 	shared   *sharedEvent
 	attempts int
 	saved    *storage.SavedRequest
+	test     bool // of a test event
 }
 
 // lane is one webhook's way out: a bounded ring of deliveries in memory, fed by new events while nothing older is due
@@ -72,6 +73,7 @@ type lane struct {
 	timerAt    time.Time
 	lastStatus int
 	lastError  string
+	health     health
 }
 
 func newLane(e *Engine, key sidehook.WebhookKey) *lane {
@@ -243,12 +245,17 @@ func (l *lane) next(first bool) (*job, *route) {
 		}
 		break
 	}
+	l.leave()
+	return nil, nil
+}
+
+// leave ends a worker; mu is held.
+func (l *lane) leave() {
 	if l.active > 1 {
 		l.e.releaseSlot()
 	}
 	l.active--
 	l.settle()
-	return nil, nil
 }
 
 // load claims due deliveries from the store; mu is held on entry and return and released meanwhile.
@@ -268,7 +275,7 @@ func (l *lane) load(now time.Time, limit int) {
 	l.nextDue = earliest(next, l.noted)
 	for i := range claimed {
 		c := &claimed[i]
-		l.ring.pushBack(&job{id: c.ID, shared: &sharedEvent{event: c.Event}, attempts: c.Attempts, saved: c.Saved})
+		l.ring.pushBack(&job{id: c.ID, shared: &sharedEvent{event: c.Event}, attempts: c.Attempts, saved: c.Saved, test: isTest(c.Event)})
 	}
 	l.e.inMemory.Add(int64(len(claimed)))
 	l.settle()
@@ -282,6 +289,7 @@ func (l *lane) pause(now time.Time, reason string) {
 	wait := min(minPause<<min(l.pauses, 10), maxPause)
 	l.pauses++
 	l.pausedUntil, l.pauseReason = now.Add(wait), reason
+	l.health.changes++
 	l.settle()
 }
 
@@ -299,9 +307,10 @@ func (l *lane) putBack(j *job, reason string) {
 }
 
 // finished tells the lane how an attempt went, after its result was submitted.
-func (l *lane) finished(a *sidehook.Attempt, outcome verdict) {
+func (l *lane) finished(j *job, a *sidehook.Attempt, outcome verdict) {
 	l.e.inMemory.Add(-1)
 	l.mu.Lock()
+	l.health.count(j, a)
 	l.pauses, l.pauseReason = 0, ""
 	l.lastStatus, l.lastError = a.Status, a.Error
 	var spill []*job
@@ -356,6 +365,9 @@ func (l *lane) setRoute(r *route) {
 		l.goneAt = time.Time{}
 	}
 	l.route, l.retireAt = r, time.Time{}
+	if l.pauseReason != "" {
+		l.health.changes++
+	}
 	l.pausedUntil, l.pauseReason, l.pauses = time.Time{}, "", 0
 	l.settle()
 }
@@ -446,6 +458,7 @@ func (l *lane) dropJobs(jobs []*job) {
 	l.e.record(l, results...)
 	l.e.inMemory.Add(-int64(len(jobs)))
 	l.e.counters.dropped.Add(int64(len(jobs)))
+	l.e.opts.OnCount()
 }
 
 // acquireSlot takes one of the engine's shared requests in flight.

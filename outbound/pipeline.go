@@ -19,7 +19,7 @@ import (
 // Pacing is done before: the lane hands a delivery to a worker when the endpoint bears one more. Every path ends in
 // record and lane.finished, or in lane.putBack when the delivery could not be attempted, or leaves the delivery in the
 // store when the engine stops.
-func (e *Engine) deliver(l *lane, r *route, j *job) {
+func (e *Engine) deliver(l *lane, r *route, j *job) tried {
 	a := &sidehook.Attempt{Number: j.attempts + 1, At: e.now(), URL: r.webhook.URL}
 	req, err := e.shape(r, j)
 	switch {
@@ -27,26 +27,32 @@ func (e *Engine) deliver(l *lane, r *route, j *job) {
 		if e.work.Err() == nil {
 			l.putBack(j, err.Error())
 		}
-		return
+		return tried{attempt: a, unmade: err}
 	case errors.As(err, new(*droppedError)):
 		a.Error = err.Error()
 		a.Outcome = sidehook.Outcome{Kind: sidehook.OutcomeDropped}
-		e.conclude(l, j, a, nil, neutral)
-		return
+		return e.conclude(l, j, a, nil, neutral)
 	case err != nil:
 		a.Error = err.Error()
 		a.Outcome = decide(r, a, "", true)
-		e.conclude(l, j, a, nil, neutral)
-		return
+		return e.conclude(l, j, a, nil, neutral)
 	}
 	if err := e.sign(a, r, j, req); err != nil {
 		l.putBack(j, err.Error())
-		return
+		return tried{attempt: a, request: req, unmade: err}
 	}
 	if !e.post(l, r, a, req) {
-		return
+		return tried{attempt: a, request: req, unmade: errStopped}
 	}
-	e.conclude(l, j, a, req, judge(a))
+	return e.conclude(l, j, a, req, judge(a))
+}
+
+// tried is how the turn of a delivery went: the attempt that was recorded, with its request if there was one; or, when
+// none was made, why.
+type tried struct {
+	attempt *sidehook.Attempt
+	request *request
+	unmade  error
 }
 
 // post makes the request and fills the attempt; false when the engine gave it up.
@@ -108,7 +114,7 @@ func judge(a *sidehook.Attempt) verdict {
 }
 
 // conclude records an attempt and lets the lane go on.
-func (e *Engine) conclude(l *lane, j *job, a *sidehook.Attempt, req *request, v verdict) {
+func (e *Engine) conclude(l *lane, j *job, a *sidehook.Attempt, req *request, v verdict) tried {
 	res := storage.Result{ID: j.id, Webhook: l.key, State: a.Outcome.Kind.State(), Attempt: a}
 	if res.State == sidehook.Pending {
 		res.DueAt = a.Outcome.RetryAt
@@ -117,14 +123,16 @@ func (e *Engine) conclude(l *lane, j *job, a *sidehook.Attempt, req *request, v 
 		}
 		res.OnCommit = func() { l.noteQueued(res.DueAt) }
 	}
-	e.counters.count(a)
-	e.opts.Observe(l.key, a)
 	e.record(l, res)
-	l.finished(a, v)
+	e.counters.count(a) // after it was submitted: what is counted can be flushed
+	e.opts.Observe(l.key, a)
+	l.finished(j, a, v)
+	e.opts.OnCount()
 	if v == gone {
 		e.log.Warn("endpoint answered 410 Gone; the webhook gets nothing more until it is changed", "webhook", l.key)
 		e.opts.OnChange()
 	}
+	return tried{attempt: a, request: req}
 }
 
 // record submits results; they outlive the work context so that what happened is known after a stop.

@@ -1,7 +1,6 @@
 package outbound
 
 import (
-	"cmp"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -13,6 +12,7 @@ import (
 type counters struct {
 	accepted, duplicates, unmatched, held atomic.Int64
 	unknownTaken, unknownRefused          atomic.Int64
+	invalidTaken, invalidRefused          atomic.Int64
 	delivered, dead, dropped              atomic.Int64
 	attempts, failed                      atomic.Int64
 }
@@ -34,11 +34,13 @@ func (c *counters) count(a *sidehook.Attempt) {
 }
 
 // Counts are numbers since the start. Events: Accepted, Duplicates, Unmatched, Held; of unknown type, UnknownTaken are
-// among those and UnknownRefused, all events of batches that were refused for it, are not. Deliveries that ended:
-// Delivered, Dead, Dropped. Attempts, of which Failed. InMemory and InFlight are of this moment.
+// among those and UnknownRefused, all events of batches that were refused for it, are not; InvalidTaken and
+// InvalidRefused likewise, of events whose data does not fit the schema of their type. Deliveries that ended: Delivered,
+// Dead, Dropped. Attempts, of which Failed. InMemory and InFlight are of this moment.
 type Counts struct {
 	Accepted, Duplicates, Unmatched, Held int64
 	UnknownTaken, UnknownRefused          int64
+	InvalidTaken, InvalidRefused          int64
 	Delivered, Dead, Dropped              int64
 	Attempts, Failed                      int64
 	InMemory                              int64
@@ -50,6 +52,7 @@ func (e *Engine) Counts() Counts {
 	return Counts{
 		Accepted: c.accepted.Load(), Duplicates: c.duplicates.Load(), Unmatched: c.unmatched.Load(), Held: c.held.Load(),
 		UnknownTaken: c.unknownTaken.Load(), UnknownRefused: c.unknownRefused.Load(),
+		InvalidTaken: c.invalidTaken.Load(), InvalidRefused: c.invalidRefused.Load(),
 		Delivered: c.delivered.Load(), Dead: c.dead.Load(), Dropped: c.dropped.Load(),
 		Attempts: c.attempts.Load(), Failed: c.failed.Load(), InMemory: e.inMemory.Load(),
 	}
@@ -82,9 +85,7 @@ type WebhookState struct {
 func (e *Engine) Webhooks() []WebhookState {
 	var all []WebhookState
 	e.eachLane(func(l *lane) { all = append(all, l.state()) })
-	slices.SortFunc(all, func(a, b WebhookState) int {
-		return cmp.Or(cmp.Compare(a.Key.App, b.Key.App), cmp.Compare(a.Key.ID, b.Key.ID))
-	})
+	sortStates(all)
 	return all
 }
 
@@ -119,5 +120,19 @@ func (l *lane) state() WebhookState {
 
 // Gone lists the webhooks whose endpoint answered 410 and that have not changed since.
 func (e *Engine) Gone() []WebhookState {
-	return slices.DeleteFunc(e.Webhooks(), func(s WebhookState) bool { return s.Phase != "gone" })
+	var all []WebhookState
+	e.eachLane(func(l *lane) {
+		if !l.isGone() {
+			return
+		}
+		if s := l.state(); s.Phase == "gone" {
+			all = append(all, s)
+		}
+	})
+	sortStates(all)
+	return all
+}
+
+func sortStates(all []WebhookState) {
+	slices.SortFunc(all, func(a, b WebhookState) int { return compareKeys(a.Key, b.Key) })
 }

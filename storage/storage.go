@@ -62,6 +62,10 @@ type Store interface {
 	// those that have left the history cannot, nor those still pending, nor those of the HoldQueue.
 	Requeue(ctx context.Context, ids []sidehook.DeliveryID, now time.Time) (int, error)
 
+	// Hasten makes a delivery that waits in its queue for a later time due at now; Claim sees it when it returns. It is
+	// false for one that does not wait there: being attempted, finished, unknown, or of the HoldQueue.
+	Hasten(ctx context.Context, id sidehook.DeliveryID, now time.Time) (bool, error)
+
 	// Deliveries lists deliveries from the history and the queues, newest first, by the query. A page. Deliveries of
 	// the HoldQueue are not listed.
 	Deliveries(ctx context.Context, q Query) (Page, error)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sidehook/sidehook"
 	configv1 "github.com/sidehook/sidehook/api/config/v1"
+	"github.com/sidehook/sidehook/xds/schema"
 )
 
 // Resource is one validated piece of configuration with its name. Exactly one of the pointers is set. Make it by Parse
@@ -118,6 +119,7 @@ func (r *Resource) Proto() proto.Message {
 		return &configv1.EventType{
 			App: r.EventType.App, Type: r.EventType.Type, Product: r.EventType.Product,
 			Name: r.EventType.Name, Description: r.EventType.Description, Sample: r.EventType.Sample,
+			Schema: r.EventType.Schema,
 		}
 	case r.Transformer != nil:
 		return &configv1.Transformer{
@@ -296,10 +298,15 @@ func signingToProto(s sidehook.Signing) *configv1.Signing {
 func eventTypeFromProto(m *configv1.EventType) (*sidehook.EventType, error) {
 	t := &sidehook.EventType{
 		App: m.GetApp(), Type: m.GetType(), Product: m.GetProduct(), Name: m.GetName(), Description: m.GetDescription(),
-		Sample: m.GetSample(),
+		Sample: m.GetSample(), Schema: m.GetSchema(),
 	}
 	if err := t.Validate(); err != nil {
 		return nil, err
+	}
+	if len(t.Schema) > 0 {
+		if _, err := schema.Compile(t.Schema); err != nil {
+			return nil, sidehook.Under("schema", err)
+		}
 	}
 	return t, nil
 }

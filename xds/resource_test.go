@@ -61,7 +61,7 @@ func TestRoundTrip(t *testing.T) {
 		OfEventType(&sidehook.EventType{
 			App: "demo", Type: "person.created", Product: "crm",
 			Name: map[string]string{"en": "Person created", "vi": "Tạo người liên hệ"}, Description: map[string]string{"en": "born", "vi": "sinh"},
-			Sample: []byte(`{"id":1}`),
+			Sample: []byte(`{"id":1}`), Schema: []byte(`{"type":"object","required":["id"]}`),
 		}),
 		OfTransformer(&Transformer{App: "demo", Name: "redact", Description: "hides names"}),
 		OfAppPolicy(&AppPolicy{App: "demo", DisplayName: "Demo", HTTPSOnly: true}),
@@ -229,6 +229,17 @@ func TestParseRefuses(t *testing.T) {
 		{"apps/a/event-types/t", EventTypeType, &configv1.EventType{
 			App: "a", Type: "t", Sample: make([]byte, sidehook.MaxSampleLen+1),
 		}, "sample: "},
+		{"apps/a/event-types/t", EventTypeType, &configv1.EventType{App: "a", Type: "t", Schema: []byte("{")}, "schema: "},
+		{
+			"apps/a/event-types/t", EventTypeType,
+			&configv1.EventType{App: "a", Type: "t", Schema: []byte(`{"properties":{"id":{"type":"text"}}}`)},
+			"schema: /properties/id/type: must be object",
+		},
+		{
+			"apps/a/event-types/t", EventTypeType,
+			&configv1.EventType{App: "a", Type: "t", Schema: []byte(`{"$ref":"file:///etc/passwd"}`)},
+			"schema: file:///etc/passwd is outside the schema",
+		},
 		{"apps/a/transformers/t", TransformerType, &configv1.Transformer{App: "!", Name: "t"}, "app: "},
 		{"apps/a/transformers/t", TransformerType, &configv1.Transformer{App: "a", Name: ""}, "name: "},
 		{"apps/a/policy", AppPolicyType, &configv1.AppPolicy{App: "a b"}, "app: "},

@@ -19,8 +19,9 @@ import (
 
 // devProcess is a running "sidehook dev".
 type devProcess struct {
-	dir                     string
-	grpc, rest, inbox, said string
+	dir               string
+	grpc, http        string
+	rest, inbox, said string
 }
 
 // startDev starts the process on free ports, and stops it as Ctrl-C does when the test ends.
@@ -59,9 +60,10 @@ func startDev(t *testing.T) *devProcess {
 		}
 	}
 	for pattern, to := range map[string]*string{
-		`(127\.0\.0\.1:\d+) \(gRPC\)`:       &d.grpc,
-		`(http://127\.0\.0\.1:\d+)/v1 `:     &d.rest,
-		`inbox +(http://127\.0\.0\.1:\d+)/`: &d.inbox,
+		`(127\.0\.0\.1:\d+) \(gRPC\)`:         &d.grpc,
+		`(http://127\.0\.0\.1:\d+)/v1/events`: &d.http,
+		`(http://127\.0\.0\.1:\d+)/v1 `:       &d.rest,
+		`inbox +(http://127\.0\.0\.1:\d+)/`:   &d.inbox,
 	} {
 		m := regexp.MustCompile(pattern).FindStringSubmatch(d.said)
 		if m == nil {

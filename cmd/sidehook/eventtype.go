@@ -109,7 +109,8 @@ func (e *eventTypes) printAll(out io.Writer, app, product string, all []client.E
 func (e *eventTypes) getCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "get TYPE",
-		Short:             "Show an event type with its sample payload",
+		Aliases:           []string{"show"},
+		Short:             "Show an event type with its sample payload and schema",
 		Args:              takes("the event type"),
 		ValidArgsFunction: e.completeTypes,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -136,23 +137,30 @@ func printEventType(out io.Writer, t *client.EventType) {
 		pairs = append(pairs, "Description ("+printable(l)+")", t.Description[l])
 	}
 	printPairs(out, pairs...)
-	if len(t.Sample) == 0 {
+	printJSON(out, "Sample", t.Sample)
+	printJSON(out, "Schema", t.Schema)
+}
+
+// printJSON prints JSON under a title, indented; nothing for none.
+func printJSON(out io.Writer, title string, text []byte) {
+	if len(text) == 0 {
 		return
 	}
-	var sample bytes.Buffer
-	if err := json.Indent(&sample, t.Sample, "", "  "); err != nil {
-		sample.Reset()
-		sample.Write(t.Sample)
+	var indented bytes.Buffer
+	if err := json.Indent(&indented, text, "", "  "); err != nil {
+		indented.Reset()
+		indented.Write(text)
 	}
-	fmt.Fprintln(out, "Sample:")
-	for line := range strings.Lines(sample.String()) {
+	fmt.Fprintln(out, title+":")
+	for line := range strings.Lines(indented.String()) {
 		fmt.Fprintln(out, "  "+printable(strings.TrimSuffix(line, "\n")))
 	}
 }
 
 // eventTypeFlags are the fields of an event type as flags.
 type eventTypeFlags struct {
-	product, sample    string
+	product            string
+	sample, schema     string
 	names, description []string
 }
 
@@ -162,9 +170,9 @@ func (e *eventTypes) putCommand() *cobra.Command {
 		Use:   "put TYPE",
 		Short: "Add an event type, or change one",
 		Long: `Add an event type, or change the fields of one that the flags name; the others stay. An empty value takes a text
-away, as in --name vi=, and --sample "" the sample.`,
+away, as in --name vi=, --sample "" the sample, and --schema "" the schema.`,
 		Example: `  sidehook event-type put order.paid --product Shop --name en='Order paid' --name vi='Đơn hàng đã thanh toán' --sample '{"id":7}'
-  sidehook event-type put order.paid --sample @order.json`,
+  sidehook event-type put order.paid --sample @order.json --schema order.schema.json`,
 		Args:              takes("the event type"),
 		ValidArgsFunction: e.completeTypes,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -197,6 +205,7 @@ away, as in --name vi=, and --sample "" the sample.`,
 	flags.StringArrayVar(&f.names, "name", nil, "LANGUAGE=TEXT of what people call it; may be repeated")
 	flags.StringArrayVar(&f.description, "description", nil, "LANGUAGE=TEXT of what it means; may be repeated")
 	flags.StringVar(&f.sample, "sample", "", "sample payload as JSON, @FILE, or - for standard input")
+	flags.StringVar(&f.schema, "schema", "", "file with the JSON Schema that data of such events fits, or - for standard input")
 	return cmd
 }
 
@@ -213,19 +222,37 @@ func (f *eventTypeFlags) apply(cmd *cobra.Command, stdin io.Reader, t *client.Ev
 	if t.Description, err = setTexts(cmd, "description", t.Description, f.description); err != nil {
 		return err
 	}
-	if !changed("sample") {
-		return nil
+	if changed("sample") && changed("schema") && f.sample == "-" && f.schema == "-" {
+		return usagef(cmd, "--sample and --schema cannot both be standard input")
 	}
-	sample, err := readData("sample", f.sample, stdin)
-	if err != nil {
-		return err
+	if changed("sample") {
+		if t.Sample, err = readJSON(cmd, "sample", f.sample, stdin, "; put quotes around text"); err != nil {
+			return err
+		}
 	}
-	sample = bytes.TrimSpace(sample)
-	if len(sample) > 0 && !json.Valid(sample) {
-		return usagef(cmd, "--sample is not valid JSON; put quotes around text")
+	if changed("schema") {
+		from := f.schema
+		if from != "" && from != "-" && !strings.HasPrefix(from, "@") {
+			from = "@" + from // unlike a sample, nobody types a schema into a flag
+		}
+		if t.Schema, err = readJSON(cmd, "schema", from, stdin, ""); err != nil {
+			return err
+		}
 	}
-	t.Sample = sample
 	return nil
+}
+
+// readJSON reads the JSON that a flag gives or names; nil for the empty text.
+func readJSON(cmd *cobra.Command, flag, from string, stdin io.Reader, hint string) (json.RawMessage, error) {
+	text, err := readData(flag, from, stdin)
+	if err != nil {
+		return nil, err
+	}
+	text = bytes.TrimSpace(text)
+	if len(text) > 0 && !json.Valid(text) {
+		return nil, usagef(cmd, "--%s is not valid JSON%s", flag, hint)
+	}
+	return text, nil
 }
 
 // setTexts puts LANGUAGE=TEXT pairs into texts; an empty text takes one out.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,7 +50,7 @@ func TestEventTypes(t *testing.T) {
 		t.Errorf("after put: %+v %s", got, got.Sample)
 	}
 	shown := d.command(t, "event-type", "get", "livestream.channel.live")
-	if !strings.Contains(shown, "Name (vi):") || !strings.HasSuffix(shown, "Sample:\n  {\n    \"id\": \"<1>\"\n  }\n") {
+	if !strings.Contains(shown, "Name (vi):") || !strings.Contains(shown, "Sample:\n  {\n    \"id\": \"<1>\"\n  }\nSchema:\n  {\n    \"type\": \"object\",\n") {
 		t.Errorf("get: %s", shown)
 	}
 	d.command(t, "event-type", "put", "livestream.channel.live", "--name", "en=", "--sample", "")
@@ -91,7 +93,68 @@ func TestStrictPublish(t *testing.T) {
 	if !strings.Contains(said, `type: "chanel_live" is not among the event types of app demo, which takes no others`) {
 		t.Errorf("the refusal says %q", said)
 	}
-	if out := d.command(t, "publish", "--type", "channel_live"); !strings.Contains(out, "unmatched") {
+	if out := d.command(t, "publish", "--type", "channel_stop", "--data", sampleOf(t, d, "channel_stop")); !strings.Contains(out, "unmatched") {
 		t.Errorf("a known type was %s", out)
+	}
+}
+
+// sampleOf is the sample of an event type of the app.
+func sampleOf(t *testing.T, d *devProcess, typ string) string {
+	t.Helper()
+	var e client.EventType
+	decode(t, d.command(t, "event-type", "get", typ, "-o", "json"), &e)
+	return string(e.Sample)
+}
+
+// TestPublishAgainstSchema: a schema given at the terminal is what the sidecar checks data against, over both of its
+// doors for events.
+func TestPublishAgainstSchema(t *testing.T) {
+	d := startDev(t)
+	file := filepath.Join(t.TempDir(), "order.schema.json")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"required": ["customer"], "properties": {"customer": {"required": ["email"]}}}`)
+	d.command(t, "event-type", "put", "order.paid", "--schema", file)
+	shown := d.command(t, "event-type", "show", "order.paid")
+	if !strings.Contains(shown, "Schema:\n  {\n    \"required\": [\n") {
+		t.Errorf("show: %s", shown)
+	}
+	d.command(t, "event-type", "put", "order.paid", "--product", "Shop") // the schema stays
+	d.command(t, "app", "create", "demo", "--publish", "strict")
+	said := ""
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(said, "customer") && time.Now().Before(deadline); {
+		cmd := exec.CommandContext(t.Context(), "sidehook", "publish", "--type", "order.paid", "--data", `{"customer":{}}`, "--address", d.grpc)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			said = string(out)
+		}
+	}
+	if !strings.Contains(said, "data: /customer/email: is required (schema of order.paid in app demo)") {
+		t.Errorf("the refusal says %q", said)
+	}
+	resp, err := http.Post(d.http+"/v1/events", "application/cloudevents+json", strings.NewReader(
+		`{"specversion":"1.0","id":"1","source":"/shop","type":"order.paid","app":"demo","data":{"customer":{}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	problem, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusBadRequest && resp.StatusCode != http.StatusUnprocessableEntity ||
+		!strings.Contains(string(problem), "/customer/email: is required") || !strings.Contains(string(problem), "data") {
+		t.Errorf("over HTTP: %d %s %v", resp.StatusCode, problem, err)
+	}
+
+	write(`{"type": "text"}`)
+	cmd := exec.CommandContext(t.Context(), "sidehook", "event-type", "put", "order.paid", "--schema", file)
+	cmd.Dir, cmd.Env = filepath.Dir(d.dir), append(os.Environ(), envServer+"="+d.rest)
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "/type: must be object") {
+		t.Errorf("a schema that is none: %v %s", err, out)
+	}
+	d.command(t, "event-type", "put", "order.paid", "--schema", "")
+	if shown := d.command(t, "event-type", "get", "order.paid"); strings.Contains(shown, "Schema") {
+		t.Errorf("after taking it away: %s", shown)
 	}
 }

@@ -86,7 +86,7 @@ control plane keeps the webhooks and pushes them to the sidecars.`,
 	root.AddCommand(
 		c.devCommand(), c.controlCommand(), c.sidecarCommand(), c.inboxCommand(),
 		c.publishCommand(), c.pluginCommand(),
-		c.webhookCommand(), c.eventTypeCommand(), c.appCommand(), c.tokenCommand(), c.sidecarsCommand(),
+		c.webhookCommand(), c.deliveryCommand(), c.eventTypeCommand(), c.appCommand(), c.tokenCommand(), c.sidecarsCommand(),
 		c.configCommand(), c.versionCommand(),
 	)
 	root.SetHelpCommand(helpCommand())

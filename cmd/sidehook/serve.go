@@ -22,7 +22,7 @@ type processes struct {
 	control func(ctx context.Context, cfg *config.Control, log *slog.Logger, out io.Writer) error
 	sidecar func(ctx context.Context, cfg *config.Sidecar, log *slog.Logger, out io.Writer) error
 	dev     func(ctx context.Context, o app.DevOptions) error
-	inbox   func(ctx context.Context, addr string, log *slog.Logger, out io.Writer) error
+	inbox   func(ctx context.Context, o app.InboxOptions) error
 	version func() string
 }
 
@@ -102,30 +102,6 @@ func warn(log *slog.Logger, warnings []config.Problem) {
 	for _, w := range warnings {
 		log.Warn("configuration: "+w.Reason, "file", w.File, "line", w.Line, "field", w.Field)
 	}
-}
-
-func (c *cli) inboxCommand() *cobra.Command {
-	var addr string
-	var l config.Log
-	cmd := &cobra.Command{
-		Use:     "inbox",
-		GroupID: groupRun,
-		Short:   "Run a receiver that shows what arrives",
-		Long: `Run a small receiver for webhooks on this host, with a page that shows what arrived and whether its
-signature holds. Deliveries go to /in/NAME; a bin of that name is made when the first one comes.`,
-		Example: `  sidehook inbox
-  sidehook webhook create --name Test --url http://127.0.0.1:4480/in/test --event '*'`,
-		Args: takes(),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkLog(cmd, l); err != nil {
-				return err
-			}
-			return c.processes.inbox(cmd.Context(), addr, l.New(c.stderr), c.stdout)
-		},
-	}
-	cmd.Flags().StringVar(&addr, "listen", config.DefaultPorts().Inbox, "address to listen on; port 0 picks a free one")
-	logFlags(cmd, &l)
-	return cmd
 }
 
 func (c *cli) devCommand() *cobra.Command {

@@ -25,7 +25,7 @@ func (c *cli) webhookCommand() *cobra.Command {
 	group, r := c.manage(c.group(&cobra.Command{
 		Use:     "webhook",
 		Aliases: []string{"webhooks"},
-		Short:   "Create, change and remove webhooks",
+		Short:   "Create, change, test and remove webhooks",
 		Long: `Create, change and remove webhooks: who wants which events, and how they are delivered. Every accepted
 change is pushed to the sidecars at once.`,
 		Example: `  sidehook webhook create --name CRM --url https://crm.example.com/in --event 'person.*'
@@ -39,7 +39,7 @@ change is pushed to the sidecars at once.`,
 		w.createCommand(), w.listCommand(), w.getCommand(), w.updateCommand(),
 		w.actCommand("delete", "Remove a webhook; its unfinished deliveries are dropped", w.delete),
 		w.actCommand("enable", "Let a webhook get deliveries again", w.enable),
-		w.disableCommand(), w.rotateCommand(), w.secretsCommand(),
+		w.disableCommand(), w.testCommand(), w.replayCommand(), w.rotateCommand(), w.secretsCommand(),
 	)
 	return group
 }
@@ -288,6 +288,11 @@ func printWebhook(out io.Writer, w *client.Webhook) {
 		"Automatic retry", yesNo(w.AutomaticRetry), "Retry schedule", schedule, "Timeout", w.Timeout,
 		"Format", w.Format, "Signing", describeSigning(w.Signing), "Transformer", w.Transformer,
 		"Created", timeCell(w.CreatedAt), "Updated", timeCell(w.UpdatedAt))
+	if h := w.Health; h != nil {
+		pairs = append(pairs, "Delivered", count(h.Delivered), "Dead", count(h.Dead), "Failed attempts", count(h.FailedAttempts),
+			"Last success", timeCell(h.LastSuccess), "Last failure", timeCell(h.LastFailure), "Last error", h.LastError,
+			"Waits because", h.Paused)
+	}
 	printPairs(out, pairs...)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/xds/schema"
 )
 
 // documented are the events of each product's documents, in their order, with their product.
@@ -292,17 +293,83 @@ func TestVietnamese(t *testing.T) {
 	}
 }
 
+// TestSchemas: each event type has a schema that its own sample fits, and that says something.
+func TestSchemas(t *testing.T) {
+	for _, name := range Names() {
+		c, _ := Lookup(name)
+		for _, e := range c.EventTypes {
+			s, err := schema.Compile(e.Schema)
+			if err != nil {
+				t.Errorf("%s %s: %v in %s", name, e.Type, err, e.Schema)
+				continue
+			}
+			if err := s.Check(e.Sample); err != nil {
+				t.Errorf("%s %s: its own sample does not fit: %v", name, e.Type, err)
+			}
+			if s.Check([]byte(`{}`)) == nil {
+				t.Errorf("%s %s: anything fits", name, e.Type)
+			}
+			held := members(t, name+" "+e.Type, e.Schema)["properties"].(map[string]any)
+			for field := range members(t, name+" "+e.Type, e.Sample) {
+				if name == "multisite" && held[field] == nil {
+					t.Errorf("%s %s: %s is not in its schema", name, e.Type, field)
+				}
+			}
+		}
+	}
+}
+
+// TestSchemasHold: what the documents say of fields is what is refused otherwise.
+func TestSchemasHold(t *testing.T) {
+	for _, tc := range []struct{ catalogue, typ, field, value, want string }{
+		{"sigma", "mediaVOD.job.complete", "state", `"queued"`, "/state: is not among"},
+		{"sigma", "mediaVOD.job.complete", "state", `"error"`, ""},
+		{"sigma", "mediaVOD.job.created", "state", `"created"`, ""},
+		{"sigma", "mediaVOD.job.encoding", "progress", `101`, "/progress: maximum"},
+		{"apiserver", "channel_live", "mode", `"fast"`, "/mode: is not among"},
+		{"apiserver", "channel_live", "tags", `"a,b"`, "/tags: must be array"},
+		{"apiserver", "channel_ended", "stopTime", `1555582512604`, "/stopTime: must be null or string"},
+		{"omicall", "call", "time_start_call", `"1589015422"`, "/time_start_call: must be"},
+		{"omicall", "call", "direction", `"internal"`, "/direction: is not among"},
+		{"omicall", "call_event", "state", `"cdr"`, "/state: is not among"},
+		{"twenty", "person.created", "id", `7`, "/id: must be string"},
+		{"twenty", "person.created", "custom", `{"a":1}`, ""},
+		{"multisite", "domain_created", "domain_active", `true`, "/domain_active: is not among"},
+		{"multisite", "payment_received", "payment_total", `{}`, "/payment_total: must be"},
+	} {
+		c, _ := Lookup(tc.catalogue)
+		i := slices.IndexFunc(c.EventTypes, func(e sidehook.EventType) bool { return e.Type == tc.typ })
+		s, err := schema.Compile(c.EventTypes[i].Schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sample := sampleOf(t, tc.catalogue, tc.typ)
+		sample[tc.field] = json.RawMessage(tc.value)
+		data, err := json.Marshal(sample)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Check(data)
+		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.HasPrefix(err.Error(), tc.want)) {
+			t.Errorf("%s with %s %s: %v, want %q", tc.typ, tc.field, tc.value, err, tc.want)
+		}
+	}
+}
+
 func TestBadFiles(t *testing.T) {
 	const head = "title: {vi: x, en: x}\nevent_types:\n  - type: a\n"
 	for text, want := range map[string]string{
-		"titel: {}\n":                                "unknown field",
-		head + "    with: [b]\n":                     `event_types[0] a: there is no group "b"`,
-		head + "    with: [b]\ngroups: {b: '['}\n":   "group b is not JSON",
-		head + "    with: [b]\ngroups: {b: '[]'}\n":  "group b is not a JSON object",
-		head + "    sample: '{\"a\":1'\n":            "sample is not JSON",
-		head + "    sample: '{} {}'\n":               "sample is not JSON",
-		head + "    sample: '\"x\"'\n":               "sample is not a JSON object",
-		head + "    sample: '{\"a\":1}'\n  - type: ": "",
+		"titel: {}\n":                                             "unknown field",
+		head + "    with: [b]\n":                                  `event_types[0] a: there is no group "b"`,
+		head + "    with: [b]\ngroups: {b: '['}\n":                "group b is not JSON",
+		head + "    with: [b]\ngroups: {b: '[]'}\n":               "group b is not a JSON object",
+		head + "    sample: '{\"a\":1'\n":                         "sample is not JSON",
+		head + "    sample: '{} {}'\n":                            "sample is not JSON",
+		head + "    sample: '\"x\"'\n":                            "sample is not a JSON object",
+		head + "    sample: '{\"a\":1}'\n  - type: ":              "",
+		head + "    schema: [b]\n":                                `there is no part "b"`,
+		head + "    schema: [b]\nschemas: {b: '{\"items\":1}'}\n": "part b of a schema",
+		head + "    schema: [b]\nschemas: {b: '{}'}\n":            "properties of part b is not JSON",
 	} {
 		_, err := parse("x", []byte(text))
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

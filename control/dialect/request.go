@@ -14,6 +14,13 @@ import (
 // bodyWithin is how long the body of a request may take.
 const bodyWithin = 10 * time.Second
 
+// BoundBody bounds the body of a request in size, by control.MaxBody, and in time.
+func BoundBody(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, control.MaxBody)
+	// Not every connection can have a deadline; then the server's own bounds it.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
+}
+
 // ReadBody reads a body of at most control.MaxBody bytes and says of which media type it is, empty when there is no
 // Content-Type. Errors are for RefusalOf.
 func ReadBody(w http.ResponseWriter, r *http.Request) (mediaType string, body []byte, err error) {
@@ -22,10 +29,8 @@ func ReadBody(w http.ResponseWriter, r *http.Request) (mediaType string, body []
 			return "", nil, Refuse(http.StatusUnsupportedMediaType, "the Content-Type cannot be read")
 		}
 	}
-	// Not every connection can have a deadline; then the server's own bounds it.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
-	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, control.MaxBody))
-	if err != nil {
+	BoundBody(w, r)
+	if body, err = io.ReadAll(r.Body); err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
 			return "", nil, err

@@ -201,13 +201,17 @@ func (d *dev) watch(ctx context.Context, rs []receiver) (*arrivals, error) {
 	return a, nil
 }
 
-// follow reads server-sent events.
+// follow reads server-sent events: those of arrivals, among others about the bin.
 func (a *arrivals) follow(ctx context.Context, bin string, body io.Reader) error {
 	lines := bufio.NewScanner(body)
 	lines.Buffer(nil, 1<<20)
+	kind := ""
 	for lines.Scan() {
+		if name, ok := strings.CutPrefix(lines.Text(), "event: "); ok {
+			kind = name
+		}
 		data, ok := strings.CutPrefix(lines.Text(), "data: ")
-		if !ok {
+		if !ok || kind != "arrival" {
 			continue
 		}
 		got := arrival{bin: bin, at: time.Now()}

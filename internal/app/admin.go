@@ -297,12 +297,8 @@ func (s *Sidecar) adminError(w http.ResponseWriter, err error) {
 	}
 }
 
-// adminDrain takes the sidecar out of service without stopping it.
 func (s *Sidecar) adminDrain(w http.ResponseWriter, _ *http.Request) {
-	s.draining.Store(true)
-	s.engine.StopAccepting()
-	s.noteChange()
-	writeJSON(w, http.StatusAccepted, map[string]any{"draining": true, "pending": s.store.Stats().Pending})
+	writeJSON(w, http.StatusAccepted, map[string]any{"draining": true, "pending": s.drain()})
 }
 
 func (s *Sidecar) adminQuit(w http.ResponseWriter, _ *http.Request) {

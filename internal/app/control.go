@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -16,6 +18,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/sidehook/sidehook/control"
+	"github.com/sidehook/sidehook/control/console"
 	"github.com/sidehook/sidehook/internal/config"
 	"github.com/sidehook/sidehook/storage"
 	"github.com/sidehook/sidehook/storage/badgerstore"
@@ -45,8 +48,8 @@ func RunControl(ctx context.Context, cfg *config.Control, log *slog.Logger, out 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "sidehook control plane is running\n  %-31s %s\n  %-31s http://%s\n  %-31s %s\n",
-		"xDS and fleet (gRPC)", c.XDS, "management API", c.REST, "admin token", cfg.AdminTokenFile)
+	fmt.Fprintf(out, "sidehook control plane is running\n  %-31s http://%s/console/\n  %-31s %s\n  %-31s http://%s\n  %-31s %s\n",
+		"console", c.REST, "xDS and fleet (gRPC)", c.XDS, "management API", c.REST, "admin token", cfg.AdminTokenFile)
 	return runUntil(ctx, c.failed, cfg.ShutdownTimeout, c.Stop)
 }
 
@@ -169,7 +172,29 @@ func (c *Control) serveREST(context.Context) error {
 	h := control.NewHandler(c.Service, c.fleet, control.HandlerOptions{
 		Version: Version(), Logger: c.log.With("part", "rest"),
 	})
-	all := withDialects(h, c.Service, c.cfg, c.log.With("part", "rest"))
+	pages, err := console.New(console.Options{
+		Service: c.Service, Fleet: c.fleet, Version: Version(), Logger: c.log.With("part", "console"),
+	})
+	if err != nil {
+		return errors.Join(err, lis.Close())
+	}
+	all := withConsole(withDialects(h, c.Service, c.fleet, c.cfg, c.log.With("part", "rest")), pages)
 	serveHTTP(&c.parts, "rest", lis, newHTTPServer(all), c.fail)
+	c.parts.add("console", func(context.Context) error { return pages.Close() }) // its streams end before the server waits for them
 	return nil
+}
+
+// withConsole puts the console beside the API, and sends browsers that ask for the root to it.
+func withConsole(api http.Handler, pages http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(console.Root, pages)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.Header.Get("Accept"), "text/html") {
+			api.ServeHTTP(w, r)
+			return
+		}
+		http.Redirect(w, r, console.Root, http.StatusSeeOther)
+	})
+	mux.Handle("/", api)
+	return mux
 }

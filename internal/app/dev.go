@@ -192,8 +192,9 @@ func (d *Dev) describe(opts DevOptions) {
 	tokenFile := filepath.Join(opts.DataDir, adminTokenFile)
 	fmt.Fprintf(opts.Out, `sidehook dev is running: a control plane, a sidecar for the app %q and an inbox
 
+  open the console    http://%s/console/  (sign in with the token in %s)
   emit events to      %s (gRPC), http://%s/v1/events (CloudEvents)
-  manage webhooks at  http://%s/v1  (token in %s)
+  manage webhooks at  http://%s/v1  (the same token)
   look at the inbox   http://%s/
   look at the sidecar http://%s/
 
@@ -202,7 +203,7 @@ Try in another terminal:
   sidehook webhook create --name Try --url http://%s/in/try --event '*'%s
   sidehook publish --type person.created --data '{"id":7}'%s
 Ctrl-C stops it.
-`, DevApp, d.Sidecar.Addrs.GRPC, d.Sidecar.Addrs.HTTP, d.Control.REST, tokenFile, d.Inbox, d.Sidecar.Addrs.Admin,
+`, DevApp, d.Control.REST, tokenFile, d.Sidecar.Addrs.GRPC, d.Sidecar.Addrs.HTTP, d.Control.REST, d.Inbox, d.Sidecar.Addrs.Admin,
 		d.Inbox, d.managementFlags(tokenFile), d.publishFlags())
 }
 

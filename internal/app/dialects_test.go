@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -36,7 +37,7 @@ func startPlane(t *testing.T, dialects ...string) (c *Control, id, token string)
 	}
 	t.Cleanup(func() {
 		http.DefaultClient.CloseIdleConnections()
-		if err := c.Stop(t.Context()); err != nil {
+		if err := c.Stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})

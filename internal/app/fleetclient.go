@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	fleetv1 "github.com/sidehook/sidehook/api/fleet/v1"
@@ -18,19 +17,28 @@ import (
 const (
 	reportEvery    = 10 * time.Second
 	reportMinGap   = 200 * time.Millisecond // changes closer together share a report
+	reportBusyGap  = time.Second            // as do numbers
 	fleetFirstWait = time.Second
 	fleetMaxWait   = 30 * time.Second
 )
 
-// fleetClient keeps the control plane informed. It only reports: no trouble with it touches deliveries.
+// fleetClient keeps the control plane informed, and does what it asks for. No trouble with it touches deliveries.
 type fleetClient struct {
 	conn    *grpc.ClientConn
 	id      string
 	version string
-	report  func() *fleetv1.Report
-	changed <-chan struct{}
-	log     *slog.Logger
+	// reports makes the reports of a new stream.
+	reports func() reporter
+	// obey carries out one command; the error is answered as a Failure.
+	obey func(ctx context.Context, c *fleetv1.Command) (*fleetv1.Answer, error)
+	// changed says that what is told in a report is another, counted that numbers are.
+	changed, counted <-chan struct{}
+	log              *slog.Logger
 }
+
+// reporter makes the reports of one stream, one after the other. fresh wants everything looked up anew, not the numbers
+// alone; more says that there is more to report already.
+type reporter func(ctx context.Context, fresh bool) (r *fleetv1.Report, more bool)
 
 // run reports until ctx ends.
 func (f *fleetClient) run(ctx context.Context) error {
@@ -74,71 +82,77 @@ func (f *fleetClient) converse(ctx context.Context, started time.Time) (answered
 	if _, err := stream.Recv(); err != nil { // Welcome
 		return false, err
 	}
+	return true, f.talk(ctx, cancel, stream)
+}
+
+type fleetStream = grpc.BidiStreamingClient[fleetv1.ConnectRequest, fleetv1.ConnectResponse]
+
+// talk listens for commands and sends what there is to send, until the stream ends. It alone sends, and returns when
+// everything that it started has ended; end ends ctx, and with it the stream.
+func (f *fleetClient) talk(ctx context.Context, end context.CancelFunc, stream fleetStream) error {
+	c := newCommander(f.obey, f.log)
 	ended := make(chan error, 1)
-	go func() { // ends with the stream, which ends with ctx
+	c.running.Go(func() {
 		for {
-			if _, err := stream.Recv(); err != nil {
+			response, err := stream.Recv()
+			if err != nil {
 				ended <- err
 				return
 			}
+			if command := response.GetCommand(); command != nil {
+				c.take(ctx, command)
+			}
 		}
-	}()
-	return true, f.reports(stream, ended)
+	})
+	defer c.running.Wait()
+	defer end()
+	return f.send(ctx, stream, c.answers, ended)
 }
 
-// reports sends one report at once, one after every change and one every ten seconds.
-func (f *fleetClient) reports(stream grpc.BidiStreamingClient[fleetv1.ConnectRequest, fleetv1.ConnectResponse], ended <-chan error) error {
-	regular := time.NewTicker(reportEvery)
-	defer regular.Stop()
+// send sends answers as they come, and reports: one at once, one soon after a change and one every ten seconds.
+func (f *fleetClient) send(ctx context.Context, stream fleetStream, answers <-chan *fleetv1.Answer, ended <-chan error) error {
+	report := f.reports()
+	wake := time.NewTimer(0)
+	defer wake.Stop()
+	var last, due time.Time // of the report before, and of the next
+	soon := func(gap time.Duration) {
+		if at := last.Add(gap); at.Before(due) {
+			due = at
+			wake.Reset(time.Until(due))
+		}
+	}
+	fresh := true
+	counted := f.counted
 	for {
-		err := stream.Send(&fleetv1.ConnectRequest{Payload: &fleetv1.ConnectRequest_Report{Report: f.report()}})
-		if err != nil {
-			return err
-		}
-		gap := time.NewTimer(reportMinGap)
-		select {
-		case err := <-ended:
-			gap.Stop()
-			return err
-		case <-gap.C:
-		}
+		var request fleetv1.ConnectRequest
+		more := false
 		select {
 		case err := <-ended:
 			return err
-		case <-regular.C:
 		case <-f.changed:
+			fresh = true
+			soon(reportMinGap)
+			continue
+		case <-counted:
+			counted = nil // one is enough: under load there is one for each attempt
+			soon(reportBusyGap)
+			continue
+		case a := <-answers:
+			request.Payload = &fleetv1.ConnectRequest_Answer{Answer: a}
+		case now := <-wake.C:
+			var r *fleetv1.Report
+			r, more = report(ctx, fresh || now.Sub(last) >= reportEvery)
+			request.Payload = &fleetv1.ConnectRequest_Report{Report: r}
+			fresh, counted = false, f.counted
+			last = time.Now()
+			due = last.Add(reportEvery)
+			wake.Reset(reportEvery)
+		}
+		if err := stream.Send(&request); err != nil {
+			return err
+		}
+		if more {
+			soon(reportMinGap)
 		}
 	}
 }
-
-// fleetReport says how the sidecar is.
-func (s *Sidecar) fleetReport() *fleetv1.Report {
-	counts, stats := s.engine.Counts(), s.store.Stats()
-	r := &fleetv1.Report{
-		Ready: s.engine.Ready() && !s.draining.Load(), Pending: uint64(max(0, stats.Pending)),
-		Delivered: uint64(counts.Delivered), Dead: uint64(counts.Dead), FailedAttempts: uint64(counts.Failed),
-	}
-	if snap := s.engine.Snapshot(); snap != nil {
-		r.Stale, r.SnapshotVersion = snap.Stale, snap.Version
-	}
-	if !stats.OldestPending.IsZero() {
-		r.OldestAge = durationpb.New(time.Since(stats.OldestPending))
-	}
-	for _, rej := range s.rejections() {
-		if len(r.Rejections) == maxReported {
-			break
-		}
-		r.Rejections = append(r.Rejections, &fleetv1.Rejection{Resource: rej.Resource, Reason: rej.Reason})
-	}
-	for _, g := range s.engine.Gone() {
-		if len(r.Gone) == maxReported {
-			break
-		}
-		r.Gone = append(r.Gone, &fleetv1.GoneWebhook{
-			App: g.Key.App, Webhook: g.Key.ID, At: timestamppb.New(g.GoneAt),
-		})
-	}
-	return r
-}
-
-const maxReported = 100

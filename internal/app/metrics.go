@@ -54,6 +54,9 @@ var (
 	descUnknown = prometheus.NewDesc("sidehook_events_unknown_type_total",
 		"Events since the start whose type is not in their app's catalogue: taken, or refused with their batch.",
 		[]string{"publish"}, nil)
+	descInvalid = prometheus.NewDesc("sidehook_events_invalid_data_total",
+		"Events since the start whose data does not fit the schema of their type: taken, or refused with their batch.",
+		[]string{"publish"}, nil)
 	descDeliveries = prometheus.NewDesc("sidehook_deliveries_total",
 		"Deliveries that ended since the start, by state.", []string{"state"}, nil)
 	descAttempts = prometheus.NewDesc("sidehook_attempts_total",
@@ -112,6 +115,8 @@ func (c *sidecarCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(descEvents, counts.Held, "held")
 	counter(descUnknown, counts.UnknownTaken, "taken")
 	counter(descUnknown, counts.UnknownRefused, "refused")
+	counter(descInvalid, counts.InvalidTaken, "taken")
+	counter(descInvalid, counts.InvalidRefused, "refused")
 	counter(descDeliveries, counts.Delivered, "delivered")
 	counter(descDeliveries, counts.Dead, "dead")
 	counter(descDeliveries, counts.Dropped, "dropped")

@@ -45,6 +45,7 @@ type Sidecar struct {
 	started     time.Time
 	draining    atomic.Bool
 	changed     chan struct{} // wakes the fleet report
+	counted     chan struct{} // as changed, for numbers
 	applied     chan struct{} // something was applied
 	failed      chan error    // first failure of a part, or nil for a stop asked for through the admin endpoint
 }
@@ -95,6 +96,7 @@ func runUntil(ctx context.Context, failed <-chan error, timeout time.Duration, s
 func StartSidecar(ctx context.Context, cfg *config.Sidecar, log *slog.Logger) (_ *Sidecar, err error) {
 	s := &Sidecar{
 		cfg: cfg, log: log, parts: stack{log: log}, started: time.Now(), changed: make(chan struct{}, 1),
+		counted: make(chan struct{}, 1),
 		applied: make(chan struct{}, 1),
 		failed:  make(chan error, 1),
 	}
@@ -219,8 +221,8 @@ func (s *Sidecar) startEngine(ctx context.Context) error {
 	s.metrics = newMetrics(s)
 	s.engine = outbound.New(outbound.Options{
 		Store: s.store, Sender: s.client, Transformers: s.plugins, LocalApps: s.cfg.Apps,
-		MaxInFlight: o.MaxInFlight, PerWebhook: o.PerWebhook, OnChange: s.noteChange, Observe: s.metrics.observe,
-		Logger: s.log.With("part", "engine"),
+		MaxInFlight: o.MaxInFlight, PerWebhook: o.PerWebhook, OnChange: s.noteChange, OnCount: s.noteCount,
+		Observe: s.metrics.observe, Logger: s.log.With("part", "engine"),
 	})
 	s.parts.add("engine", s.stopEngine)
 	return s.engine.Start(ctx)
@@ -244,6 +246,17 @@ func (s *Sidecar) stopEngine(ctx context.Context) error {
 
 // noteChange wakes the fleet report; it never blocks.
 func (s *Sidecar) noteChange() { offer(s.changed, struct{}{}) }
+
+// noteCount has the fleet report tell new numbers; it never blocks.
+func (s *Sidecar) noteCount() { offer(s.counted, struct{}{}) }
+
+// drain takes the sidecar out of service without stopping it, and returns how many deliveries are left.
+func (s *Sidecar) drain() int64 {
+	s.draining.Store(true)
+	s.engine.StopAccepting()
+	s.noteChange()
+	return s.store.Stats().Pending
+}
 
 // fail ends Run with an error; the first counts.
 func (s *Sidecar) fail(err error) { offer(s.failed, err) }

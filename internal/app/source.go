@@ -72,8 +72,8 @@ func (s *Sidecar) startXDS() error {
 	s.source = &xdsSource{address: s.cfg.ControlPlane.Address, client: c}
 	s.parts.background("xds", s.fail, c.Run)
 	f := &fleetClient{
-		conn: conn, id: s.id, version: Version(), report: s.fleetReport, changed: s.changed,
-		log: s.log.With("part", "fleet"),
+		conn: conn, id: s.id, version: Version(), reports: s.newReporter, obey: s.obey,
+		changed: s.changed, counted: s.counted, log: s.log.With("part", "fleet"),
 	}
 	s.parts.background("fleet", s.fail, f.run)
 	return nil

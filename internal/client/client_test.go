@@ -81,6 +81,7 @@ func TestRequests(t *testing.T) {
 		Secret: "whsec_x",
 	}
 	none := (*client.RetryPolicy)(nil)
+	dlv := sidehook.DeliveryID{Batch: 1}.String()
 	for _, tc := range []struct {
 		name   string
 		answer string
@@ -169,6 +170,68 @@ func TestRequests(t *testing.T) {
 			[]client.Secret{{ID: "sec_2", Live: true}},
 		},
 		{
+			"test", `{"succeeded":false,"status":502,"latency_ms":1.5,"outcome":"retry","error":"e","delivery_id":"dlv_1",` +
+				`"request":{"url":"https://x","headers":[{"key":"A","value":"b"}],"body":"{}"},"response":"no"}`,
+			func(c *client.Client) (any, error) {
+				return c.TestWebhook(ctx, "demo", "wh_1", "person.created", json.RawMessage(`{"n":"<"}`))
+			},
+			seen{"POST", "/v1/apps/demo/webhooks/wh_1/test", "", `{"event_type":"person.created","data":{"n":"<"}}`, "", "application/json"},
+			&client.TestResult{
+				Status: 502, LatencyMS: 1.5, Outcome: "retry", Error: "e", DeliveryID: "dlv_1", Response: "no",
+				Request: client.TestRequest{
+					URL: "https://x", Headers: []client.Header{{Key: "A", Value: "b"}}, RequestBody: client.RequestBody{Body: "{}"},
+				},
+			},
+		},
+		{
+			"replay", `{"deliveries":3,"missing":[{"id":"sc_1","reason":"is slow"}]}`,
+			func(c *client.Client) (any, error) {
+				return c.ReplayWebhook(ctx, "demo", "wh_1", client.ReplayFields{
+					Since: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), States: []string{"dead"},
+				})
+			},
+			seen{
+				"POST", "/v1/apps/demo/webhooks/wh_1/replay", "", `{"since":"2026-01-02T03:04:05.000000006Z","states":["dead"]}`, "",
+				"application/json",
+			},
+			&client.Replayed{Deliveries: 3, Missing: []client.MissingSidecar{{ID: "sc_1", Reason: "is slow"}}},
+		},
+		{
+			"deliveries", `{"data":[{"id":"dlv_1","state":"dead","attempts":[{"status":500}]}],"missing":[],"next_cursor":"c"}`,
+			func(c *client.Client) (any, error) {
+				return c.Deliveries(ctx, "demo", client.DeliveryFilter{
+					Webhook: "wh_1", State: "dead", EventType: "a.b", Since: time.Unix(0, 5),
+				}, 1)
+			},
+			seen{
+				"GET", "/v1/apps/demo/deliveries",
+				"event_type=a.b&limit=1&since=1970-01-01T00%3A00%3A00.000000005Z&state=dead&webhook=wh_1", "", "", "",
+			},
+			&client.DeliveryList{
+				Data:    []client.Delivery{{ID: "dlv_1", State: "dead", Attempts: []client.Attempt{{Status: 500}}}},
+				Missing: []client.MissingSidecar{}, NextCursor: "c",
+			},
+		},
+		{
+			"delivery", `{"id":"` + dlv + `","event":{"id":"e","data":{"n":1}},"request":{"body_base64":"/w==","made_again":true}}`,
+			func(c *client.Client) (any, error) { return c.Delivery(ctx, "demo", dlv) },
+			seen{"GET", "/v1/apps/demo/deliveries/" + dlv, "", "", "", ""},
+			&client.Delivery{
+				ID: dlv, Event: &client.Event{ID: "e", Data: json.RawMessage(`{"n":1}`)},
+				Request: &client.RequestBody{BodyBase64: "/w==", MadeAgain: true},
+			},
+		},
+		{
+			"retry", "", func(c *client.Client) (any, error) { return nil, c.RetryDelivery(ctx, "demo", dlv) },
+			seen{"POST", "/v1/apps/demo/deliveries/" + dlv + "/retry", "", "", "", ""},
+			nil,
+		},
+		{
+			"drain", `{"pending":7}`, func(c *client.Client) (any, error) { return c.Drain(ctx, "sc_1") },
+			seen{"POST", "/v1/sidecars/sc_1/drain", "", "", "", ""},
+			7,
+		},
+		{
 			"create token", `{"id":"tok_1","kind":"sidecar","name":"n","apps":["demo"],"token":"sht_y"}`,
 			func(c *client.Client) (any, error) {
 				return c.CreateToken(ctx, client.TokenFields{Kind: "sidecar", Name: "n", Apps: []string{"demo"}})
@@ -210,12 +273,14 @@ func TestRequests(t *testing.T) {
 			&client.EventType{Type: "a/b:c"},
 		},
 		{
-			"put event type", `{"type":"a","sample":"<&>"}`,
+			"put event type", `{"type":"a","sample":"<&>","schema":{"const":"<"}}`,
 			func(c *client.Client) (any, error) {
-				return c.PutEventType(ctx, "demo", client.EventType{Type: "a", Sample: json.RawMessage(`"<&>"`)})
+				return c.PutEventType(ctx, "demo", client.EventType{
+					Type: "a", Sample: json.RawMessage(`"<&>"`), Schema: json.RawMessage(`{"const":"<"}`),
+				})
 			},
-			seen{"PUT", "/v1/apps/demo/event-types/a", "", `{"type":"a","sample":"<&>"}`, "", "application/json"},
-			&client.EventType{Type: "a", Sample: json.RawMessage(`"<&>"`)},
+			seen{"PUT", "/v1/apps/demo/event-types/a", "", `{"type":"a","sample":"<&>","schema":{"const":"<"}}`, "", "application/json"},
+			&client.EventType{Type: "a", Sample: json.RawMessage(`"<&>"`), Schema: json.RawMessage(`{"const":"<"}`)},
 		},
 		{
 			"delete event type", "", func(c *client.Client) (any, error) { return nil, c.DeleteEventType(ctx, "demo", "a") },

@@ -19,6 +19,8 @@ type EventType struct {
 	Description map[string]string `json:"description,omitempty"`
 	// Sample is a realistic payload: any JSON.
 	Sample json.RawMessage `json:"sample,omitempty"`
+	// Schema is the JSON Schema that data of such events fits.
+	Schema json.RawMessage `json:"schema,omitempty"`
 }
 
 // EventTypeChanges counts what became of the entries of a catalogue. Kept ones are as they were.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"net/http"
 	"time"
 )
 
@@ -19,6 +20,17 @@ type Sidecar struct {
 	OldestAge       string      `json:"oldest_age,omitempty"` // as "1m30s"
 	Rejections      []Rejection `json:"rejections,omitempty"`
 	LastSeen        time.Time   `json:"last_seen,omitzero"`
+	// Transformers that it has installed or that its configuration names.
+	Transformers []Transformer `json:"transformers,omitempty"`
+}
+
+// Transformer is how one fares on a sidecar: idle, running, failing or missing.
+type Transformer struct {
+	Name     string `json:"name"`
+	Version  string `json:"version,omitempty"`
+	State    string `json:"state"`
+	Error    string `json:"error,omitempty"`
+	Restarts uint32 `json:"restarts"`
 }
 
 // Rejection is a piece of configuration that a sidecar refused.
@@ -30,4 +42,16 @@ type Rejection struct {
 // Sidecars lists the sidecars that have reported.
 func (c *Client) Sidecars(ctx context.Context) ([]Sidecar, error) {
 	return all[Sidecar](ctx, c, "sidecars")
+}
+
+// Drain makes a sidecar refuse events while it delivers what it has, and returns how many deliveries that are.
+func (c *Client) Drain(ctx context.Context, sidecar string) (pending int, err error) {
+	if err := names("sidecar", sidecar); err != nil {
+		return 0, err
+	}
+	var out struct {
+		Pending int `json:"pending"`
+	}
+	err = c.do(ctx, http.MethodPost, []string{"sidecars", sidecar, "drain"}, nil, nil, &out)
+	return out.Pending, err
 }

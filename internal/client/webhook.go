@@ -28,6 +28,19 @@ type Webhook struct {
 	// receiver gets.
 	Secret    string `json:"secret,omitempty"`
 	PublicKey string `json:"public_key,omitempty"`
+	// Health is answered by Webhook and Webhooks.
+	Health *Health `json:"health,omitempty"`
+}
+
+// Health is how a webhook fares on the sidecars that reported of it, since they started.
+type Health struct {
+	Delivered      uint64    `json:"delivered"`
+	Dead           uint64    `json:"dead"`
+	FailedAttempts uint64    `json:"failed_attempts"`
+	LastSuccess    time.Time `json:"last_success,omitzero"`
+	LastFailure    time.Time `json:"last_failure,omitzero"`
+	LastError      string    `json:"last_error,omitempty"`
+	Paused         string    `json:"paused,omitempty"` // why deliveries wait although they are due
 }
 
 // Header is added to every request of a webhook.

@@ -55,7 +55,7 @@ func anchors(p page) map[string]bool {
 	return found
 }
 
-// TestEveryPageIsLinked: who starts at README.md finds every page.
+// TestEveryPageIsLinked: who starts at README.md finds every page; guides are found from one another.
 func TestEveryPageIsLinked(t *testing.T) {
 	readme := read(t, "README.md").text
 	for _, p := range pages(t) {

@@ -1,7 +1,7 @@
 package docstest
 
 import (
-	"path"
+	"strings"
 	"testing"
 )
 
@@ -10,11 +10,11 @@ func TestPages(t *testing.T) {
 	ran := 0
 	for _, p := range pages(t) {
 		blocks := p.blocks("console")
-		if p.name != "README.md" && path.Dir(p.name) != "docs" || len(blocks) == 0 {
+		if p.name != "README.md" && !strings.HasPrefix(p.name, "docs/") || len(blocks) == 0 {
 			continue
 		}
 		ran++
-		t.Run(path.Base(p.name), func(t *testing.T) {
+		t.Run(strings.TrimPrefix(p.name, "docs/"), func(t *testing.T) {
 			t.Parallel()
 			s := openShell(t)
 			for _, b := range blocks {

@@ -23,6 +23,9 @@ type publisher struct {
 	random *rand.Rand
 	pace   time.Duration // between batches
 	total  *atomic.Int64 // events acknowledged, over all publishers
+	fresh  *atomic.Int64 // of them, those that were not repeats
+	keys   int           // how many ordering keys there are; 0: events have none
+	hold   func() bool   // when set, whether to wait with the next batch
 
 	batches  uint64
 	open     []*eventsv1.PublishStreamRequest // sent or to be sent, not acknowledged, oldest first
@@ -98,7 +101,7 @@ func (p *publisher) converse(ctx context.Context, stop <-chan struct{}) (done bo
 		case <-stop:
 			stop, stopping = nil, true
 		case <-tick.C:
-			if stopping || len(p.open) >= maxOpen {
+			if stopping || len(p.open) >= maxOpen || p.hold != nil && p.hold() {
 				continue
 			}
 			b := p.next()
@@ -120,7 +123,14 @@ func (p *publisher) next() *eventsv1.PublishStreamRequest {
 	b := &eventsv1.PublishStreamRequest{Sequence: p.batches}
 	for i := range 1 + p.random.IntN(maxBatch) {
 		typ := p.types[p.random.IntN(len(p.types))]
-		b.Events = append(b.Events, newEvent(fmt.Sprintf("%s_b%d_e%d", p.name, p.batches, i), typ))
+		if p.keys == 0 {
+			b.Events = append(b.Events, newEvent(fmt.Sprintf("%s_b%d_e%d", p.name, p.batches, i), typ))
+			continue
+		}
+		key := p.random.IntN(p.keys)
+		e := newEvent(keyedID(p.name, key, p.batches*maxBatch+uint64(i)), typ)
+		e.OrderingKey = fmt.Sprintf("%s.%d", p.name, key)
+		b.Events = append(b.Events, e)
 	}
 	return b
 }
@@ -158,6 +168,9 @@ func (p *publisher) record(b *eventsv1.PublishStreamRequest, results []*eventsv1
 			p.repeated++
 			fallthrough
 		case r.GetDisposition() == eventsv1.Disposition_DISPOSITION_ACCEPTED:
+			if _, again := p.acked[e.GetId()]; !again {
+				p.fresh.Add(1)
+			}
 			p.acked[e.GetId()] = e.GetType()
 		default:
 			p.failures = append(p.failures, fmt.Sprintf("%s: %s became %s", p.name, e.GetId(), r.GetDisposition()))
@@ -168,24 +181,35 @@ func (p *publisher) record(b *eventsv1.PublishStreamRequest, results []*eventsv1
 
 // crowd is several publishers at work.
 type crowd struct {
-	all   []*publisher
-	total atomic.Int64
-	stop  chan struct{}
-	ended sync.WaitGroup
+	all          []*publisher
+	total, fresh atomic.Int64
+	stop         chan struct{}
+	ended        sync.WaitGroup
 }
 
 // startCrowd starts n publishers on a connection each. They end with finish.
 func startCrowd(ctx context.Context, n int, seed uint64, types []string, dial func() *grpc.ClientConn) *crowd {
+	c := newCrowd(n, seed, types, dial)
+	c.start(ctx)
+	return c
+}
+
+func newCrowd(n int, seed uint64, types []string, dial func() *grpc.ClientConn) *crowd {
 	c := &crowd{stop: make(chan struct{})}
 	for i := range n {
 		p := &publisher{
-			name: "p" + string(rune('A'+i)), conn: dial(), types: types, pace: 4 * time.Millisecond, total: &c.total,
+			name: "p" + string(rune('A'+i)), conn: dial(), types: types, pace: 4 * time.Millisecond, total: &c.total, fresh: &c.fresh,
 			random: rand.New(rand.NewPCG(seed, uint64(i))), acked: map[string]string{},
 		}
 		c.all = append(c.all, p)
-		c.ended.Go(func() { p.run(ctx, c.stop) })
 	}
 	return c
+}
+
+func (c *crowd) start(ctx context.Context) {
+	for _, p := range c.all {
+		c.ended.Go(func() { p.run(ctx, c.stop) })
+	}
 }
 
 // finish lets the publishers have what is open acknowledged, and returns the type of every acknowledged event by id.

@@ -1,6 +1,8 @@
 package inbox
 
 import (
+	"bytes"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -16,14 +18,21 @@ import (
 // binInfo describes a bin without its arrivals. Secrets are counted, not told.
 type binInfo struct {
 	Name    string `json:"name"`
+	Title   string `json:"title"` // the name where the settings have none
 	Total   uint64 `json:"total"`
 	Kept    int    `json:"kept"`
 	Secrets int    `json:"secrets"`
 	// FailsLeft is how many more arrivals will be failed on purpose; -1 for all.
-	FailsLeft int       `json:"fails_left"`
-	Status    int       `json:"status"`
-	Delay     string    `json:"delay"`
-	LastAt    time.Time `json:"last_at,omitzero"`
+	FailsLeft   int       `json:"fails_left"`
+	FailFirst   int       `json:"fail_first"`
+	FailStatus  int       `json:"fail_status"`
+	Status      int       `json:"status"`
+	Delay       string    `json:"delay"`
+	RetryAfter  string    `json:"retry_after"`
+	Body        string    `json:"body"`
+	ContentType string    `json:"content_type"`
+	Signing     Signing   `json:"signing"`
+	LastAt      time.Time `json:"last_at,omitzero"`
 }
 
 // binAnswer is GET /bins/{bin}.
@@ -34,12 +43,17 @@ type binAnswer struct {
 
 // info describes a bin. Inbox.mu is held.
 func (bn *bin) info() binInfo {
+	s := &bn.settings
 	i := binInfo{
-		Name: bn.name, Total: bn.total, Kept: len(bn.arrivals), Secrets: len(bn.settings.Secrets),
-		Status: bn.settings.Status, Delay: bn.settings.Delay, FailsLeft: -1,
+		Name: bn.name, Title: s.Title, Total: bn.total, Kept: len(bn.arrivals), Secrets: len(s.Secrets), FailsLeft: -1,
+		FailFirst: s.FailFirst, FailStatus: s.FailStatus, Status: s.Status, Delay: s.Delay, RetryAfter: s.RetryAfter,
+		Body: s.Body, ContentType: s.ContentType, Signing: s.Signing,
 	}
-	if bn.settings.FailFirst >= 0 {
-		i.FailsLeft = max(0, bn.settings.FailFirst-bn.failed)
+	if i.Title == "" {
+		i.Title = bn.name
+	}
+	if s.FailFirst >= 0 {
+		i.FailsLeft = max(0, s.FailFirst-bn.failed)
 	}
 	if n := len(bn.arrivals); n > 0 {
 		i.LastAt = bn.arrivals[n-1].At
@@ -87,40 +101,150 @@ func (b *Inbox) listArrivals(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, answer)
 }
 
-func (b *Inbox) putSettings(w http.ResponseWriter, r *http.Request) {
-	name := r.PathValue("bin")
-	if !validBin(w, name) {
+// createBin makes a bin that is not there yet, under a name of its own where none is given.
+func (b *Inbox) createBin(w http.ResponseWriter, r *http.Request) {
+	given := struct {
+		Name string `json:"name"`
+		Settings
+	}{Settings: defaults()}
+	if !readBody(w, r, &given) || !validated(w, &given.Settings) {
 		return
 	}
-	settings, err := readSettings(http.MaxBytesReader(w, r.Body, maxSettings))
-	if err != nil {
-		var field *sidehook.FieldError
-		if errors.As(err, &field) {
-			writeError(w, http.StatusBadRequest, field.Field, field.Reason)
-			return
-		}
-		writeError(w, http.StatusBadRequest, "", err.Error())
+	if given.Name == "" {
+		given.Name = newName()
+	}
+	if !validBin(w, given.Name) {
 		return
 	}
 	b.mu.Lock()
-	bn := b.ensure(name)
-	bn.settings, bn.failed = settings, 0
+	taken := b.bins[given.Name] != nil
+	var info binInfo
+	if !taken {
+		bn := b.ensure(given.Name)
+		bn.settings = given.Settings
+		info = bn.info()
+	}
+	b.mu.Unlock()
+	if taken {
+		writeError(w, http.StatusConflict, "name", "is taken by another bin")
+		return
+	}
+	w.Header().Set("Location", "/bins/"+info.Name)
+	writeJSON(w, http.StatusCreated, struct {
+		binInfo
+		URL string `json:"url"`
+	}{info, "http://" + r.Host + "/in/" + info.Name})
+}
+
+// newName makes a name that nobody has yet.
+func newName() string {
+	return "bin-" + strings.ToLower(rand.Text()[:8]) // base32
+}
+
+func (b *Inbox) putSettings(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("bin")
+	settings := defaults()
+	if !validBin(w, name) || !readBody(w, r, &settings) || !validated(w, &settings) {
+		return
+	}
+	writeJSON(w, http.StatusOK, b.put(name, settings))
+}
+
+// patchSettings changes what is given. Failures are counted anew when fail_first is.
+func (b *Inbox) patchSettings(w http.ResponseWriter, r *http.Request) {
+	var patch json.RawMessage
+	if !readBody(w, r, &patch) {
+		return
+	}
+	b.mu.Lock()
+	bn := b.bins[r.PathValue("bin")]
+	if bn == nil {
+		b.mu.Unlock()
+		noSuchBin(w)
+		return
+	}
+	settings := bn.settings.clone()
+	err := decodeStrict(bytes.NewReader(patch), &settings)
+	if err == nil {
+		err = settings.validate()
+	}
+	if err != nil {
+		b.mu.Unlock()
+		refuse(w, err)
+		return
+	}
+	var counted struct {
+		FailFirst *int `json:"fail_first"`
+	}
+	if json.Unmarshal(patch, &counted) == nil && counted.FailFirst != nil {
+		bn.failed = 0
+	}
+	bn.settings = settings
+	bn.touched = b.now()
+	bn.tell(func(n *news) { n.changed = true })
 	info := bn.info()
 	b.mu.Unlock()
 	writeJSON(w, http.StatusOK, info)
 }
 
-func readSettings(r io.Reader) (Settings, error) {
-	var s Settings
+// readBody reads a JSON object; false: it was refused, and the answer is written.
+func readBody(w http.ResponseWriter, r *http.Request, into any) bool {
+	if err := decodeStrict(http.MaxBytesReader(w, r.Body, maxSettings), into); err != nil {
+		refuse(w, err)
+		return false
+	}
+	return true
+}
+
+func validated(w http.ResponseWriter, s *Settings) bool {
+	if err := s.validate(); err != nil {
+		refuse(w, err)
+		return false
+	}
+	return true
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	var field *sidehook.FieldError
+	if errors.As(err, &field) {
+		writeError(w, http.StatusBadRequest, field.Field, field.Reason)
+		return
+	}
+	writeError(w, http.StatusBadRequest, "", err.Error())
+}
+
+func decodeStrict(r io.Reader, into any) error {
 	dec := json.NewDecoder(r)
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&s); err != nil {
-		return s, sidehook.Fieldf("", "the body must be a JSON object with secrets, fail_first, status, delay, retry_after: %v", err)
+	if err := dec.Decode(into); err != nil {
+		var kind *json.UnmarshalTypeError
+		if errors.As(err, &kind) && kind.Field != "" {
+			// POST embeds Settings, which encoding/json puts into the path.
+			return sidehook.Fieldf(strings.TrimPrefix(kind.Field, "Settings."), "must not be a %s", kind.Value)
+		}
+		return sidehook.Fieldf("", "the body must be a JSON object of a bin's settings: %v", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return s, sidehook.Fieldf("", "the body must be one JSON object")
+		return sidehook.Fieldf("", "the body must be one JSON object")
 	}
-	return s, s.validate()
+	return nil
+}
+
+// clearBin forgets the arrivals of a bin; its settings stay.
+func (b *Inbox) clearBin(w http.ResponseWriter, r *http.Request) {
+	b.mu.Lock()
+	bn := b.bins[r.PathValue("bin")]
+	if bn != nil {
+		b.empty(bn)
+		bn.total = 0
+		bn.tell(func(n *news) { n.pending, n.cleared = nil, true })
+	}
+	b.mu.Unlock()
+	if bn == nil {
+		noSuchBin(w)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (b *Inbox) deleteBin(w http.ResponseWriter, r *http.Request) {
@@ -142,9 +266,11 @@ func validBin(w http.ResponseWriter, name string) bool {
 	if sidehook.ValidName(name) {
 		return true
 	}
-	writeError(w, http.StatusBadRequest, "bin", "must be 1 to 64 of A-Z a-z 0-9 _ -")
+	writeError(w, http.StatusBadRequest, "name", binNameRule)
 	return false
 }
+
+const binNameRule = "must be 1 to 64 of A-Z a-z 0-9 _ -"
 
 func noSuchBin(w http.ResponseWriter) {
 	writeError(w, http.StatusNotFound, "bin", "does not exist; it comes to be when something arrives at /in/{bin}")

@@ -3,8 +3,6 @@ package inbox
 import (
 	"net/http"
 	"time"
-
-	"github.com/sidehook/sidehook"
 )
 
 // bin holds the arrivals sent to one path. Its fields are guarded by Inbox.mu.
@@ -38,69 +36,14 @@ type Arrival struct {
 	Verdict  Verdict `json:"verdict"`
 	// Repeat counts the arrivals with the same webhook-id before this one: attempts of one delivery, or replays.
 	Repeat int `json:"repeat"`
+	// Busy tells that too many requests were waiting for their delay already, so that this one was refused.
+	Busy bool `json:"busy,omitempty"`
 
 	size int
 }
 
 // WebhookID is the header webhook-id, empty when there is none.
 func (a *Arrival) WebhookID() string { return a.Headers.Get("Webhook-Id") }
-
-// Settings say what a bin verifies against and how it behaves. PUT replaces them all.
-type Settings struct {
-	// Secrets, whsec_<base64> each; a signature that one of them made is good. At most 8.
-	Secrets []string `json:"secrets"`
-	// FailFirst is how many arrivals are answered with Status before they are answered 200; -1: all.
-	FailFirst int `json:"fail_first"`
-	// Status of failures, 300 to 599; default 503.
-	Status int `json:"status"`
-	// Delay before each answer, as in "200ms"; at most 5 minutes.
-	Delay string `json:"delay"`
-	// RetryAfter, when set, is sent as Retry-After with failures: seconds or an HTTP date.
-	RetryAfter string `json:"retry_after"`
-
-	delay time.Duration
-}
-
-// validate checks the settings and fills the defaults. It returns a *sidehook.FieldError.
-func (s *Settings) validate() error {
-	if len(s.Secrets) > maxSecrets {
-		return sidehook.Fieldf("secrets", "must be at most %d", maxSecrets)
-	}
-	for _, secret := range s.Secrets {
-		if _, err := sidehook.ParseKey(secret); err != nil {
-			return sidehook.Fieldf("secrets", "must each be whsec_ and the base64 of %d to %d bytes", sidehook.MinKeyLen, sidehook.MaxKeyLen)
-		}
-	}
-	if s.FailFirst < -1 {
-		return sidehook.Fieldf("fail_first", "must be 0 or more, or -1 for all")
-	}
-	if s.Status == 0 {
-		s.Status = http.StatusServiceUnavailable
-	}
-	if s.Status < 300 || s.Status > 599 {
-		return sidehook.Fieldf("status", "must be 300 to 599")
-	}
-	if s.Delay != "" {
-		d, err := time.ParseDuration(s.Delay)
-		if err != nil || d < 0 || d > MaxDelay {
-			return sidehook.Fieldf("delay", "must be a duration such as 200ms, at most %v", MaxDelay)
-		}
-		s.delay = d
-	}
-	if len(s.RetryAfter) > 64 || !isPlain(s.RetryAfter) {
-		return sidehook.Fieldf("retry_after", "must be seconds or an HTTP date")
-	}
-	return nil
-}
-
-func isPlain(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
 
 // ensure returns the bin, making it, and forgetting the one idle longest, where needed. Inbox.mu is held.
 func (b *Inbox) ensure(name string) *bin {
@@ -109,7 +52,7 @@ func (b *Inbox) ensure(name string) *bin {
 		if len(b.bins) >= MaxBins {
 			b.forgetIdlest()
 		}
-		bn = &bin{name: name, settings: Settings{Status: http.StatusServiceUnavailable}, seen: map[string]int{}, watches: map[*watch]bool{}}
+		bn = &bin{name: name, settings: defaults(), seen: map[string]int{}, watches: map[*watch]bool{}}
 		b.bins[name] = bn
 	}
 	bn.touched = b.now()
@@ -127,11 +70,17 @@ func (b *Inbox) forgetIdlest() {
 }
 
 func (b *Inbox) forget(bn *bin) {
-	for len(bn.arrivals) > 0 {
-		b.dropOldest(bn)
-	}
-	bn.endWatches()
+	b.empty(bn)
+	bn.endWatches(true)
 	delete(b.bins, bn.name)
+}
+
+// empty forgets the arrivals of a bin. Inbox.mu is held.
+func (b *Inbox) empty(bn *bin) {
+	for _, a := range bn.arrivals {
+		b.kept -= a.size
+	}
+	bn.arrivals, bn.seen = nil, map[string]int{}
 }
 
 // keep adds an arrival, makes room for it, and tells who watches. Inbox.mu is held.

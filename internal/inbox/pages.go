@@ -2,26 +2,75 @@ package inbox
 
 import (
 	"bytes"
-	"embed"
 	"fmt"
 	"html/template"
+	"math"
 	"mime"
 	"net/http"
 	"path"
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 )
 
-//go:embed assets
-var assets embed.FS
+// pages in each language.
+var pages = loadPages()
 
-var pages = template.Must(template.ParseFS(assets, "assets/pages.html"))
+func loadPages() map[*speech]*template.Template {
+	all := map[*speech]*template.Template{}
+	for _, s := range speeches {
+		funcs := template.FuncMap{
+			"t": s.t, "n": s.n, "scheme": s.scheme, "verdict": func(v Verdict) string { return s.verdict(&v) }, "lang": func() string { return s.Tag },
+			"schemes": schemes, "texts": s.script, "seconds": seconds,
+			"count": func(total uint64) int { return int(min(total, math.MaxInt32)) },
+			"short": func(text string) string { return cut(text, 80) },
+		}
+		all[s] = template.Must(template.New("").Funcs(funcs).ParseFS(assets, "assets/pages.html"))
+	}
+	return all
+}
+
+// scriptTexts are those that the script shows.
+var scriptTexts = []string{
+	"js.live", "js.connecting", "js.reconnecting", "js.copied", "js.copyfailed", "js.saved", "js.saving", "js.away", "js.gone", "js.arrived",
+	// What a field must be, by the name of the field; error.taken for a name that is.
+	"error.name", "error.taken", "error.title", "error.secrets", "error.signing.scheme", "error.signing.header", "error.signing.prefix",
+	"error.signing.template", "error.signing.timestamp_header", "error.status", "error.delay", "error.fail_first", "error.fail_status",
+	"error.retry_after", "error.content_type", "error.body",
+}
+
+func (s *speech) script() map[string]string {
+	all := map[string]string{}
+	for _, id := range scriptTexts {
+		all[id] = s.t(id)
+	}
+	return all
+}
+
+// seconds of a validated duration, for a number field; empty for none.
+func seconds(d string) string {
+	parsed, err := time.ParseDuration(d)
+	if err != nil {
+		return ""
+	}
+	return strconv.FormatFloat(parsed.Seconds(), 'f', -1, 64)
+}
 
 // maxCards is how many arrivals the page shows; more are in the JSON.
 const maxCards = 100
 
-func (b *Inbox) pageBins(w http.ResponseWriter, _ *http.Request) { render(w, "bins", b.all()) }
+func (b *Inbox) pageBins(w http.ResponseWriter, r *http.Request) { render(w, r, "bins", b.all()) }
+
+// pageFacts is the part of a bin's page that its settings change.
+func (b *Inbox) pageFacts(w http.ResponseWriter, r *http.Request) {
+	answer, ok := b.snapshot(r.PathValue("bin"))
+	if !ok {
+		noSuchBin(w)
+		return
+	}
+	render(w, r, "facts", answer.binInfo)
+}
 
 // binPage is what the template "bin" shows.
 type binPage struct {
@@ -40,7 +89,7 @@ func (b *Inbox) pageBin(w http.ResponseWriter, r *http.Request) {
 		if !validBin(w, name) {
 			return
 		}
-		answer.binInfo = binInfo{Name: name, Status: http.StatusServiceUnavailable}
+		answer.binInfo = (&bin{name: name, settings: defaults()}).info()
 	}
 	page := binPage{binInfo: answer.binInfo}
 	if n := len(answer.Arrivals); n > 0 {
@@ -51,7 +100,7 @@ func (b *Inbox) pageBin(w http.ResponseWriter, r *http.Request) {
 	for i, a := range answer.Arrivals {
 		page.Cards = append(page.Cards, newCard(a, i == 0))
 	}
-	render(w, "bin", page)
+	render(w, r, "bin", page)
 }
 
 // pageCard is one arrival as the page shows it, for arrivals that come while the page is open.
@@ -62,7 +111,7 @@ func (b *Inbox) pageCard(w http.ResponseWriter, r *http.Request) {
 		for _, a := range answer.Arrivals {
 			if a.ID == id {
 				w.Header().Set("Inbox-Total", strconv.FormatUint(answer.Total, 10))
-				render(w, "card", newCard(a, false))
+				render(w, r, "card", newCard(a, false))
 				return
 			}
 		}
@@ -71,9 +120,9 @@ func (b *Inbox) pageCard(w http.ResponseWriter, r *http.Request) {
 }
 
 // render answers a page; it is built first, so that a failure is not half a page.
-func render(w http.ResponseWriter, name string, data any) {
+func render(w http.ResponseWriter, r *http.Request, name string, data any) {
 	var page bytes.Buffer
-	if err := pages.ExecuteTemplate(&page, name, data); err != nil {
+	if err := pages[speechOf(w, r)].ExecuteTemplate(&page, name, data); err != nil {
 		writeError(w, http.StatusInternalServerError, "", err.Error())
 		return
 	}
@@ -102,19 +151,29 @@ type card struct {
 
 func newCard(a *Arrival, open bool) card { return card{a, open} }
 
-// badge says a verdict at a glance, with a class for its colour, and in a sentence.
-type badge struct{ Class, Text, Sentence string }
-
-// Badge of the arrival's verdict.
-func (c card) Badge() badge {
-	switch v := c.Verdict; {
-	case v.Scheme == "":
-		return badge{"none", "not checked", "The signature was not checked: " + v.Reason + "."}
-	case v.OK:
-		return badge{"good", "verified", "The signature holds (Standard Webhooks)."}
-	default:
-		return badge{"bad", "not valid", "The signature does not hold: " + v.Reason + "."}
+// Badge is the class that colours the verdict: good, bad, late for a good signature at a wrong time, or none.
+func (c card) Badge() string {
+	switch {
+	case !c.Verdict.checked():
+		return "none"
+	case c.Verdict.OK:
+		return "good"
+	case c.Verdict.Code == CodeTooOld || c.Verdict.Code == CodeTooNew:
+		return "late"
 	}
+	return "bad"
+}
+
+// Attempt is the number of the attempt as the sender says it in Sidehook-Attempt, or else by counting arrivals with the
+// same webhook-id; 0 for a first one that nothing is said about.
+func (c card) Attempt() int {
+	if n, err := strconv.Atoi(c.Headers.Get("Sidehook-Attempt")); err == nil && n > 0 {
+		return n
+	}
+	if c.Repeat > 0 {
+		return c.Repeat + 1
+	}
+	return 0
 }
 
 // ContentType as sent.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -17,9 +18,17 @@ const heartbeat = 20 * time.Second
 type watch struct {
 	wake chan struct{} // holds a token while there is something to look at
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	news
+}
+
+// news is what a watch has to tell, in the order of its fields.
+type news struct {
+	cleared bool // the arrivals before pending are gone
+	changed bool // the settings are others
 	pending []*Arrival
-	ended   bool
+	gone    bool // the bin is
+	ended   bool // no more will come
 }
 
 func (w *watch) push(a *Arrival) {
@@ -32,9 +41,10 @@ func (w *watch) push(a *Arrival) {
 	w.signal()
 }
 
-func (w *watch) end() {
+// tell changes what there is to tell.
+func (w *watch) tell(change func(*news)) {
 	w.mu.Lock()
-	w.ended = true
+	change(&w.news)
 	w.mu.Unlock()
 	w.signal()
 }
@@ -46,18 +56,24 @@ func (w *watch) signal() {
 	}
 }
 
-func (w *watch) take() (arrivals []*Arrival, ended bool) {
+func (w *watch) take() news {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	arrivals, w.pending = w.pending, nil
-	return arrivals, w.ended
+	n := w.news
+	w.news = news{ended: n.ended}
+	return n
+}
+
+// tell changes what the watches of a bin have to tell. Inbox.mu is held.
+func (bn *bin) tell(change func(*news)) {
+	for w := range bn.watches {
+		w.tell(change)
+	}
 }
 
 // endWatches ends the streams of a bin. Inbox.mu is held.
-func (bn *bin) endWatches() {
-	for w := range bn.watches {
-		w.end()
-	}
+func (bn *bin) endWatches(gone bool) {
+	bn.tell(func(n *news) { n.gone, n.ended = n.gone || gone, true })
 }
 
 // watch begins to watch a bin, which it makes where needed; arrivals after the id `after` that are still kept come
@@ -65,7 +81,7 @@ func (bn *bin) endWatches() {
 func (b *Inbox) watch(name string, after uint64) (w *watch, stop func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.watchers >= maxWatchers || b.closed {
+	if b.watchers >= maxWatchers || b.closed() {
 		return nil, nil
 	}
 	b.watchers++
@@ -85,7 +101,8 @@ func (b *Inbox) watch(name string, after uint64) (w *watch, stop func()) {
 	}
 }
 
-// stream sends arrivals as server-sent events: event "arrival", its id, and the arrival as JSON. With Last-Event-ID, or
+// stream sends server-sent events: "arrival" with its id and the arrival as JSON; "cleared", "changed" and "gone" with
+// an empty object when the bin was emptied, got other settings, or was deleted, which ends the stream. With Last-Event-ID, or
 // ?after=ID, those after that one which are still kept come first (?after=0: all that are kept); without, only new ones.
 func (b *Inbox) stream(rw http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("bin")
@@ -147,18 +164,31 @@ func sendEvents(rw http.ResponseWriter, r *http.Request, w *watch) {
 			continue
 		case <-w.wake:
 		}
-		arrivals, ended := w.take()
-		text = ""
-		for _, a := range arrivals {
-			data, err := json.Marshal(a)
-			if err != nil {
-				return
-			}
-			text += fmt.Sprintf("event: arrival\nid: %d\ndata: %s\n\n", a.ID, data)
-		}
-		if ended {
+		var ended bool
+		if text, ended = eventsOf(w.take()); ended {
 			_, _ = rw.Write([]byte(text))
 			return
 		}
 	}
+}
+
+// eventsOf writes news as server-sent events.
+func eventsOf(n news) (text string, ended bool) {
+	var out strings.Builder
+	bare := func(name string, is bool) {
+		if is {
+			fmt.Fprintf(&out, "event: %s\ndata: {}\n\n", name)
+		}
+	}
+	bare("cleared", n.cleared)
+	bare("changed", n.changed)
+	for _, a := range n.pending {
+		data, err := json.Marshal(a)
+		if err != nil {
+			return out.String(), true // cannot be: an Arrival is text and numbers
+		}
+		fmt.Fprintf(&out, "event: arrival\nid: %d\ndata: %s\n\n", a.ID, data)
+	}
+	bare("gone", n.gone)
+	return out.String(), n.ended
 }

@@ -30,7 +30,8 @@ var places = []place{
 	{"sign", []string{"outbound/sign"}, []string{"words"}, "a pure stage needs the words alone"},
 	{"format", []string{"outbound/format"}, []string{"words"}, "a pure stage needs the words alone"},
 	{"retry", []string{"outbound/retry"}, []string{"words"}, "a pure stage needs the words alone"},
-	{"send", []string{"outbound/send"}, []string{"words"}, "sending a request knows neither queue nor configuration"},
+	{"egress", []string{"internal/egress"}, nil, "host patterns and proxy URLs are text, the same for who checks and who sends"},
+	{"send", []string{"outbound/send"}, []string{"words", "egress"}, "sending a request knows neither queue nor configuration"},
 	{"pace", []string{"outbound/pace"}, []string{"words"}, "pacing knows neither queue nor configuration"},
 
 	// Adapters: each implements a contract with a library, and knows no other.
@@ -79,6 +80,12 @@ var places = []place{
 		[]string{"words", "contracts", "match", "control"},
 		"they speak for the service that is control's, and for no other part",
 	},
+	{
+		"console",
+		[]string{"control/console"},
+		[]string{"words", "contracts", "match", "control"},
+		"it shows the service that is control's and what patterns find, and no other part",
+	},
 
 	{
 		"inbox",
@@ -92,13 +99,13 @@ var places = []place{
 		[]string{"words", "api"},
 		"it speaks to a server over its published API, not past it",
 	},
-	{"configuration", []string{"internal/config"}, []string{"words"}, "reading a file must not start what it configures"},
+	{"configuration", []string{"internal/config"}, []string{"words", "egress"}, "reading a file must not start what it configures"},
 	{
 		"app",
 		[]string{"internal/app"},
 		[]string{
 			"words", "api", "contracts", "configuration", "badgerstore", "xds client", "xds server", "xds file",
-			"plugin kit", "plugin host", "ingest", "outbound", "control", "dialects", "sign", "send", "inbox",
+			"plugin kit", "plugin host", "ingest", "outbound", "control", "dialects", "console", "sign", "send", "inbox",
 			"terminal client",
 		},
 		"the composition root joins engines and adapters; the commands are above it, the test models beside it",
@@ -113,7 +120,7 @@ var places = []place{
 }
 
 // onlookers measure, show or check the whole from outside; they may import anything, and nothing may import them.
-var onlookers = []string{"examples", "internal/bench", "internal/treetest", "internal/docstest", "internal/e2e"}
+var onlookers = []string{"examples", "internal/bench", "internal/treetest", "internal/docstest", "internal/e2e", "internal/browsertest"}
 
 func placeOf(dir string) *place {
 	var best *place
@@ -213,6 +220,8 @@ var libraries = []struct {
 	{"github.com/envoyproxy/go-control-plane/", []string{"xds"}, "the xDS protocol ends at xds"},
 	{"github.com/danielgtaylor/huma/", []string{"control"}, "the management API is the control plane's"},
 	{"github.com/spf13/cobra", []string{"cmd"}, "flags end at the commands"},
+	{"github.com/chromedp/", []string{"internal/browsertest"}, "only tests drive a browser"},
+	{"github.com/Shopify/toxiproxy/", []string{"internal/e2e"}, "only tests need a bad network"},
 	{"github.com/cloudevents/sdk-go/", []string{"ingest", "outbound/format"}, "the SDK reads events at the door, and checks the format in its tests"},
 }
 

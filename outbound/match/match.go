@@ -10,7 +10,7 @@ import (
 
 // Index answers which of the compiled pattern lists want an event type. It is immutable and safe for concurrent use.
 //
-// Every pattern becomes an entry of one of five kinds, and a type finds all entries that want it by a few map look-ups
+// Every pattern becomes an entry of one of seven kinds, and a type finds all entries that want it by a few map look-ups
 // per dot it contains. The cost therefore grows with the type's dots and with what matches, never with how many
 // patterns there are.
 type Index struct {
@@ -18,7 +18,11 @@ type Index struct {
 	exact  map[string][]int // the whole type
 	prefix map[string][]int // "core.*", by core
 	suffix map[string][]int // "*.core", by core
+	beside map[string][]int // the whole type, of lists that are in all anyway; for HasExact
 	middle map[string][]int // "*.core.*", by core
+	twice  map[string][]int // "core.*.*", by core
+	// around has "core.*.rest", by core and then by rest.
+	around map[string]map[string][]int
 	// spans lists how many words the cores of middle have, each number once, so that a look-up tries no other.
 	spans []int
 }
@@ -31,10 +35,18 @@ func Compile(patterns [][]string) *Index {
 		prefix: make(map[string][]int),
 		suffix: make(map[string][]int),
 		middle: make(map[string][]int),
+		beside: make(map[string][]int),
+		twice:  make(map[string][]int),
+		around: make(map[string]map[string][]int),
 	}
 	for i, list := range patterns {
 		if slices.ContainsFunc(list, wantsAll) { // its other patterns can add nothing
 			ix.all = append(ix.all, i)
+			for _, p := range list {
+				if kind, core, _ := split(p); kind == kindExact && !wantsAll(p) {
+					post(ix.beside, core, i)
+				}
+			}
 			continue
 		}
 		for _, p := range list {
@@ -45,7 +57,7 @@ func Compile(patterns [][]string) *Index {
 }
 
 func (ix *Index) add(pattern string, i int) {
-	kind, core := split(pattern)
+	kind, core, rest := split(pattern)
 	switch kind {
 	case kindPrefix:
 		post(ix.prefix, core, i)
@@ -56,6 +68,13 @@ func (ix *Index) add(pattern string, i int) {
 		if n := strings.Count(core, ".") + 1; !slices.Contains(ix.spans, n) {
 			ix.spans = append(ix.spans, n)
 		}
+	case kindTwice:
+		post(ix.twice, core, i)
+	case kindAround:
+		if ix.around[core] == nil {
+			ix.around[core] = make(map[string][]int)
+		}
+		post(ix.around[core], rest, i)
 	default:
 		post(ix.exact, core, i)
 	}
@@ -89,6 +108,9 @@ func (ix *Index) Match(eventType string, buf []int) []int {
 	if len(ix.prefix)+len(ix.suffix) > 0 {
 		ix.ends(eventType, add)
 	}
+	if len(ix.twice)+len(ix.around) > 0 {
+		ix.within(eventType, add)
+	}
 	for _, n := range ix.spans {
 		ix.spanning(eventType, n, add)
 	}
@@ -113,6 +135,36 @@ func (ix *Index) ends(t string, add func([]int)) {
 			add(ix.suffix[t[i+1:]])
 		}
 	}
+}
+
+// within looks up what stands before each dot for patterns that have a star after it and do not end there.
+func (ix *Index) within(t string, add func([]int)) {
+	for i := range len(t) {
+		if t[i] != '.' {
+			continue
+		}
+		if twoWords(t[i+1:]) {
+			add(ix.twice[t[:i]])
+		}
+		rests := ix.around[t[:i]]
+		if rests == nil {
+			continue
+		}
+		for j := i + 2; j < len(t); j++ { // a star stands for at least one character
+			if t[j] == '.' {
+				add(rests[t[j+1:]])
+			}
+		}
+	}
+}
+
+// HasExact reports whether one of the patterns at position i is eventType itself.
+func (ix *Index) HasExact(eventType string, i int) bool {
+	_, found := slices.BinarySearch(ix.exact[eventType], i)
+	if !found {
+		_, found = slices.BinarySearch(ix.beside[eventType], i)
+	}
+	return found
 }
 
 // spanning looks up every run of n words that has a dot and at least one character on both sides.

@@ -26,6 +26,14 @@ func TestMatchPattern(t *testing.T) {
 		{"*.job.complete", []string{"mediaVOD.job.complete", "a.b.job.complete"}, []string{"job.complete", "mediaVOD.job.completed"}},
 		{"*.job.*", []string{"mediaVOD.job.created", "a.b.job.c.d"}, []string{"job.created", "a.job", ".job.a", "a.job.", "a.xjob.b"}},
 		{"*.ads.transcode.*", []string{"dai.ads.transcode.failed"}, []string{"dai.ads.failed", "ads.transcode.failed", "dai.ads.transcode"}},
+		{
+			"metadata.*.created",
+			[]string{"metadata.object.created", "metadata.a.b.created"},
+			[]string{"metadata.created", "metadata..created", "metadata.object.updated", "x.metadata.object.created", "metadata.object.created.x"},
+		},
+		{"a.*.a", []string{"a.x.a", "a.a.a", "a.x.a.a"}, []string{"a.a", "a", "a.x.b"}},
+		{"a.b.*.c.d", []string{"a.b.x.c.d", "a.b.c.d.c.d"}, []string{"a.b.c.d", "a.x.c.d", "a.b.x.c"}},
+		{"metadata.*.*", []string{"metadata.object.created", "metadata.a.b.c"}, []string{"metadata.object", "metadata.", "metadata.object.", "metadata..created", "x.metadata.a.b"}},
 		{"a.a", []string{"a.a"}, []string{"a", "a.a.a"}},
 		{"*.a.*", []string{"a.a.a", "a.a.a.a"}, []string{"a.a", "a"}},
 	} {
@@ -63,6 +71,22 @@ func TestMatchOrderAndOnce(t *testing.T) {
 	}
 	if got, want := ix.Match("company.deleted", nil), []int{1, 4}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestHasExact(t *testing.T) {
+	ix := match.Compile([][]string{{"a.*", "a.b"}, {"*", "a.b"}, {"*.*", "a.*"}, {"a.*"}, nil, {"a.b"}})
+	var got []int
+	for i := range 7 {
+		if ix.HasExact("a.b", i) {
+			got = append(got, i)
+		}
+	}
+	if want := []int{0, 1, 5}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := ix.Match("a.b", nil); !slices.Equal(got, []int{0, 1, 2, 3, 5}) {
+		t.Errorf("matched %v", got)
 	}
 }
 
@@ -108,7 +132,11 @@ func TestMatchAgainstDefinition(t *testing.T) {
 		for i := range patterns {
 			for range r.IntN(4) {
 				p := words()
-				switch r.IntN(8) {
+				switch r.IntN(11) {
+				case 7, 8:
+					p += ".*." + words()
+				case 9:
+					p += ".*.*"
 				case 0, 1:
 					p += ".*"
 				case 2, 3:
@@ -136,6 +164,7 @@ func TestMatchAgainstDefinition(t *testing.T) {
 func FuzzMatch(f *testing.F) {
 	f.Add("person.created", "person.*,*.created\n*\nall")
 	f.Add("a.b.c.d", "*.b.*,*.b.c.*\n*.*")
+	f.Add("metadata.a.created", "metadata.*.created,a.*.*\nmetadata.*.*\n.*.")
 	f.Add("..", "*.,.*\n*..*\n.")
 	f.Add("", "\n,")
 	f.Fuzz(func(t *testing.T, typ, list string) {
@@ -163,18 +192,18 @@ func crowd(n int) [][]string {
 }
 
 func TestMatchAllocatesNothing(t *testing.T) {
-	ix := match.Compile(append(crowd(1000), []string{"*.channel.*"}))
+	ix := match.Compile(append(crowd(1000), []string{"*.channel.*"}, []string{"livestream.*.live"}, []string{"livestream.*.*"}))
 	buf := make([]int, 0, 64)
 	if n := testing.AllocsPerRun(100, func() { buf = ix.Match("livestream.channel.live", buf[:0]) }); n != 0 {
 		t.Errorf("%v allocations with room in buf, want none", n)
 	}
-	if len(buf) != 11 {
-		t.Errorf("found %v, want 11", buf)
+	if len(buf) != 13 {
+		t.Errorf("found %v, want 13", buf)
 	}
 }
 
 func TestValidPatternsAreUnderstood(t *testing.T) {
-	for _, p := range []string{"*", "all", "*.*", "a", "a.*", "*.a", "*.a.*", "a.b.c", "a.b.*"} {
+	for _, p := range []string{"*", "all", "*.*", "a", "a.*", "*.a", "*.a.*", "a.b.c", "a.b.*", "a.*.b", "a.*.*"} {
 		if err := sidehook.ValidatePattern(p); err != nil {
 			t.Errorf("%q is a pattern here but not to the root package: %v", p, err)
 		}

@@ -155,7 +155,7 @@ func TestHMACAsReceiversHaveIt(t *testing.T) {
 }
 
 // TestV1aVerifies follows the specification's text: Ed25519 over id.timestamp.body, base64, beside v1. It is checked by
-// the standard library here and by Node's own crypto in the Node test; the published libraries verify v1 alone.
+// the standard library here, by Node's own crypto in the Node test, and by a published library in the test of v1a.
 func TestV1aVerifies(t *testing.T) {
 	pair := sidehook.NewEd25519Key()
 	public, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(pair.PublicKey(), sidehook.PublicKeyPrefix))

@@ -2,7 +2,6 @@ package badgerstore
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -57,6 +56,7 @@ type found struct {
 	place   place
 	runDue  int64  // when it is due if it is in a run
 	endedBy uint64 // no attempt was recorded after this commit
+	saved   savedID
 }
 
 func (l *lister) list(m *moment, from deliveryRef) error {
@@ -179,21 +179,13 @@ func (l *lister) describePending(f *found) error {
 	case placeRun:
 		f.info.NextAttempt = timeOf(f.runDue)
 	case placeSingle:
-		due, err := value(l.m, indexKey(spaceSingle, id.Batch, id.Index))
-		if err != nil || len(due) != 8 {
-			return fmt.Errorf("due time of %s: %w", id, errors.Join(errCorrupt, err))
-		}
-		at := pos{int64(binary.BigEndian.Uint64(due) ^ 1<<63), id.Batch, id.Index}
-		val, err := value(l.m, singleKey(f.info.Webhook, at))
+		at, left, err := readSingle(l.m, f.info.Webhook, refOf(id))
 		if err != nil {
-			return fmt.Errorf("queue entry of %s: %w", id, err)
-		}
-		left, err := decodeSingle(val)
-		if err != nil {
-			return fmt.Errorf("queue entry of %s: %w", id, err)
+			return err
 		}
 		f.info.NextAttempt = timeOf(at.due)
 		f.info.AttemptCount = left.attempts
+		f.saved = left.saved
 	default:
 		return nil
 	}
@@ -301,14 +293,17 @@ func (s *Store) Delivery(ctx context.Context, id sidehook.DeliveryID) (*storage.
 				f.info.Attempts = append(f.info.Attempts, *r.attempt)
 			}
 			if ended = r.place.final(); ended && f.place.final() {
-				f.info.AttemptCount = r.attempts
+				f.info.AttemptCount, f.saved = r.attempts, r.saved
 			}
 		})
-		if err == nil && f.place.final() && !ended {
+		if err != nil {
+			return err
+		}
+		if f.place.final() && !ended {
 			return sidehook.ErrNotFound
 		}
 		info = &f.info
-		return err
+		return l.complete(f)
 	})
 	if errors.Is(err, sidehook.ErrNotFound) {
 		return nil, storage.DeliveryNotFound(id)
@@ -317,6 +312,19 @@ func (s *Store) Delivery(ctx context.Context, id sidehook.DeliveryID) (*storage.
 		return nil, fmt.Errorf("delivery %s: %w", id, err)
 	}
 	return info, nil
+}
+
+// complete adds the event, and the saved request while it is there.
+func (l *lister) complete(f *found) (err error) {
+	ref := refOf(f.info.ID)
+	if f.info.Event, err = l.load.event(ref); err != nil {
+		return err
+	}
+	f.info.Saved, err = l.load.saved(ref.seq, f.saved)
+	if errors.Is(err, errNoKey) {
+		return nil
+	}
+	return err
 }
 
 // find describes a delivery by its id.

@@ -303,6 +303,23 @@ func (s *Store) Requeue(ctx context.Context, ids []sidehook.DeliveryID, now time
 	return n, nil
 }
 
+// Hasten makes a queued delivery due.
+func (s *Store) Hasten(ctx context.Context, id sidehook.DeliveryID, now time.Time) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(ctx); err != nil {
+		return false, err
+	}
+	d, ok := s.deliveries[id]
+	if !ok || d.state.Final() || d.place != queued || !d.listed() {
+		return false, nil
+	}
+	if d.due.After(now) {
+		d.due = now
+	}
+	return true, nil
+}
+
 // Deliveries lists deliveries, newest first. The cursor is the position in the order of ids.
 func (s *Store) Deliveries(ctx context.Context, q storage.Query) (storage.Page, error) {
 	limit, err := q.PageLimit()
@@ -365,6 +382,7 @@ func (s *Store) Delivery(ctx context.Context, id sidehook.DeliveryID) (*storage.
 		return nil, storage.DeliveryNotFound(id)
 	}
 	info := d.info()
+	info.Event, info.Saved = d.event, d.saved
 	return &info, nil
 }
 

@@ -77,6 +77,7 @@ func (m *modelRun) run() {
 		{25, "record", m.record},
 		{8, "unclaim", m.unclaim},
 		{4, "requeue", m.requeue},
+		{6, "hasten", m.hasten},
 		{10, "advance", m.advance},
 		{2, "reopen", m.reopen},
 		{4, "list", m.list},
@@ -290,6 +291,18 @@ func (m *modelRun) requeue() {
 	got, err := m.store.Requeue(bg, copied, m.clock.Now())
 	m.ok(err)
 	m.same("requeued", got, want)
+}
+
+func (m *modelRun) hasten() {
+	if len(m.all) == 0 {
+		return
+	}
+	id := m.all[m.rand.IntN(len(m.all))]
+	want, err := m.model.Hasten(bg, id, m.clock.Now())
+	m.ok(err)
+	got, err := m.store.Hasten(bg, m.toStore[id], m.clock.Now())
+	m.ok(err)
+	m.same("whether it waited", got, want)
 }
 
 func (m *modelRun) advance() { m.clock.Advance(time.Duration(m.rand.IntN(3000)) * time.Millisecond) }

@@ -452,6 +452,87 @@ func testRequeueSaved(f *fixture) {
 	f.equal("attempts", got[0].Attempts, 2)
 }
 
+func testHasten(f *fixture) {
+	later := f.clock.Now().Add(time.Hour)
+	ids := f.one(queued("w", later), queued("v", later), queued("w", time.Time{}), taken("w"), taken("w"))
+	mates := f.one(queued("w", later), queued("w", later))
+	f.record(f.retry(ids[3], "w", 1, 2*time.Hour), f.ended(ids[4], "w", 1, sidehook.OutcomeDead))
+	held := f.append(storage.Entry{Event: f.event(), Deliveries: []storage.Placement{
+		{Webhook: storage.HoldQueue, Queued: true, DueAt: later},
+	}}).Entries[0].Deliveries[0].ID
+	hasten := func(id sidehook.DeliveryID, want bool) {
+		f.Helper()
+		got, err := f.store.Hasten(bg, id, f.clock.Now())
+		f.ok(err)
+		f.equal("whether it waited", got, want)
+	}
+	f.claimIDs("w", ids[2])
+	hasten(ids[2], false) // claimed
+	hasten(ids[4], false) // finished
+	hasten(held, false)
+	hasten(sidehook.DeliveryID{Origin: ids[0].Origin, Batch: 1 << 50}, false)
+	hasten(sidehook.DeliveryID{Origin: ids[0].Origin + 1, Batch: ids[0].Batch}, false)
+	f.clock.Advance(time.Minute)
+	hasten(ids[3], true)
+	hasten(ids[0], true)
+	hasten(mates[1], true)
+	f.equal("next attempt", f.delivery(ids[0]).NextAttempt, f.clock.Now())
+	f.clock.Advance(time.Second)
+	hasten(ids[0], true) // due already
+	f.equal("next attempt", f.delivery(ids[0]).NextAttempt, f.clock.Now().Add(-time.Second))
+	f.equal("heads", f.heads(), map[sidehook.WebhookKey]time.Time{
+		hook("w"): f.clock.Now().Add(-time.Second), hook("v"): later, storage.HoldQueue: later,
+	})
+	got := f.claimIDs("w", ids[0], ids[3], mates[1])
+	f.equal("attempts", got[1].Attempts, 1)
+	f.clock.Advance(2 * time.Hour)
+	f.claimIDs("w", mates[0])
+	f.claimIDs("v", ids[1])
+	f.reopen()
+	f.claimIDs("w", ids[2], ids[0], ids[3], mates[1], mates[0])
+}
+
+func testDeliveryWhole(f *fixture) {
+	e := f.event()
+	e.Extensions = map[string]string{"traceparent": "00-ab-cd-01"}
+	b := f.append(storage.Entry{Event: e, Deliveries: []storage.Placement{taken("w"), queued("v", time.Time{}), taken("u")}})
+	var ids []sidehook.DeliveryID
+	for _, p := range b.Entries[0].Deliveries {
+		ids = append(ids, p.ID)
+	}
+	var none *storage.SavedRequest
+	whole := func(id sidehook.DeliveryID, saved *storage.SavedRequest) {
+		f.Helper()
+		info := f.delivery(id)
+		f.equal("event", info.Event, e)
+		f.equal("saved request", info.Saved, saved)
+	}
+	whole(ids[0], none)
+	whole(ids[1], none)
+	saved := &storage.SavedRequest{
+		Body: []byte(`{"a":1}`), ContentType: "a/b", Headers: []sidehook.Header{{Key: "X-A", Value: "1"}},
+	}
+	r := f.retry(ids[0], "w", 1, 0)
+	r.Save = saved
+	f.record(r, f.ended(ids[2], "u", 1, sidehook.OutcomeDelivered))
+	whole(ids[0], saved)
+	whole(ids[2], none)
+	f.claimIDs("w", ids[0])
+	whole(ids[0], saved)
+	f.record(f.ended(ids[0], "w", 2, sidehook.OutcomeDead))
+	whole(ids[0], saved)
+	f.reopen()
+	whole(ids[0], saved)
+	whole(ids[1], none)
+	page, err := f.store.Deliveries(bg, storage.Query{})
+	f.ok(err)
+	for _, info := range page.Deliveries {
+		if info.Event != nil || info.Saved != nil {
+			f.Fatalf("a page has the event or request of %s", info.ID)
+		}
+	}
+}
+
 func testDeliveriesFilter(f *fixture) {
 	start := f.clock.Now()
 	a := f.event()
@@ -712,6 +793,7 @@ func testClosed(f *fixture) {
 	s := f.store
 	_, _, claimErr := s.Claim(bg, hook("w"), f.clock.Now(), 1)
 	_, requeueErr := s.Requeue(bg, ids, f.clock.Now())
+	_, hastenErr := s.Hasten(bg, ids[0], f.clock.Now())
 	_, listErr := s.Deliveries(bg, storage.Query{})
 	_, getErr := s.Delivery(bg, ids[0])
 	var queuesErr error
@@ -722,7 +804,7 @@ func testClosed(f *fixture) {
 		"Append":  s.Append(bg, storage.NewBatch([]storage.Entry{{Event: f.event()}})),
 		"Record":  s.Record(bg, []storage.Result{f.ended(ids[0], "w", 1, sidehook.OutcomeDead)}),
 		"Unclaim": s.Unclaim(bg, []storage.Unclaimed{{ID: ids[0], Webhook: hook("w")}}),
-		"Flush":   s.Flush(bg), "Claim": claimErr, "Requeue": requeueErr, "Deliveries": listErr, "Delivery": getErr,
+		"Flush":   s.Flush(bg), "Claim": claimErr, "Requeue": requeueErr, "Hasten": hastenErr, "Deliveries": listErr, "Delivery": getErr,
 		"Queues": queuesErr,
 	} {
 		f.fails(name, err, storage.ErrClosed)

@@ -75,6 +75,8 @@ func Run(t *testing.T, newHarness func(t testing.TB) Harness) {
 		{"HeldEventsAreCountedNotListed", testHold},
 		{"RequeueOfFinished", testRequeue},
 		{"RequeueUsesTheSavedRequest", testRequeueSaved},
+		{"HastenMakesWaitingDue", testHasten},
+		{"DeliveryHasItsEventAndRequest", testDeliveryWhole},
 		{"DeliveriesAreFiltered", testDeliveriesFilter},
 		{"DeliveriesComeInPages", testDeliveriesPages},
 		{"DeliveryHasItsAttempts", testDelivery},

@@ -27,7 +27,7 @@
 //	    transformers: [{name: redact, description: Hides names}]
 //	    event_types:
 //	      - {type: person.created, product: crm, name: {en: Person created}, description: {en: A person was added},
-//	         sample: '{"id": 1}'}
+//	         sample: '{"id": 1}', schema: '{"required": ["id"]}'}
 //
 // The file is read strictly: an unknown key is an error, and so are anchors, aliases and tags. All that is wrong is
 // reported at once, each with line, column and field.

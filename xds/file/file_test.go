@@ -43,7 +43,7 @@ const full = `apps:
         secrets: [{key: ` + keyText + `}]
     transformers: [{name: redact, description: Hides names}]
     event_types:
-      - {type: person.created, product: crm, name: {vi: Sinh}, description: {en: Born}, sample: '{"id": 1}'}
+      - {type: person.created, product: crm, name: {vi: Sinh}, description: {en: Born}, sample: '{"id": 1}', schema: '{"required": ["id"]}'}
   - id: empty
 `
 
@@ -76,7 +76,8 @@ func TestLoad(t *testing.T) {
 	app := s.App("demo")
 	if app == nil || s.App("empty") == nil || !app.Policy.HTTPSOnly || app.Transformers["redact"] == nil ||
 		app.EventTypes["person.created"].Name["vi"] != "Sinh" || app.Policy.Publish != sidehook.PublishStrict ||
-		string(app.EventTypes["person.created"].Sample) != `{"id": 1}` {
+		string(app.EventTypes["person.created"].Sample) != `{"id": 1}` ||
+		string(app.EventTypes["person.created"].Schema) != `{"required": ["id"]}` {
 		t.Fatalf("apps %v, demo %+v", s.Apps(), app)
 	}
 	w := s.Webhook(sidehook.WebhookKey{App: "demo", ID: "crm"})
@@ -227,6 +228,7 @@ func TestProblems(t *testing.T) {
 		"https only":       {"apps: [{id: a, policy: {https_only: true}, webhooks: [{id: w, url: 'http://x', events: ['*'], secrets: [{key: " + keyText + "}]}]}]", []string{`webhooks[0].url: must start with https://`}},
 		"transformer name": {"apps: [{id: a, transformers: [{name: ../x}]}]", []string{`apps[0].transformers[0].name: must be`}},
 		"event type":       {"apps: [{id: a, event_types: [{type: t, sample: '{'}]}]", []string{`apps[0].event_types[0].sample: is not valid JSON`}},
+		"schema":           {"apps: [{id: a, event_types: [{type: t, schema: '{\"type\": \"text\"}'}]}]", []string{`apps[0].event_types[0].schema: /type: must be object`}},
 		"all at once": {
 			one(strings.Replace(fine, "https://x.example", "ftp://x", 1) + strings.Replace(strings.Replace(fine, `["*"]`, "[]", 1), "id: w", "id: v", 1) + "nope: 1\n"),
 			[]string{`:5:9: apps[0].webhooks[0].url: `, `:10:9: apps[0].webhooks[1].events: `, `:12:1: "nope" is not known`},

@@ -285,10 +285,10 @@ func (l *loader) secret(n ast.Node, path string, i int) *sidehook.Secret {
 
 func (l *loader) eventType(n ast.Node, path, app string, seen map[string]bool) {
 	t := &sidehook.EventType{App: app}
-	var sample string
+	var sample, schema string
 	failed := l.begun()
 	l.mapping(n, path, fields{
-		"type": l.text(&t.Type), "product": l.text(&t.Product), "sample": l.text(&sample),
+		"type": l.text(&t.Type), "product": l.text(&t.Product), "sample": l.text(&sample), "schema": l.text(&schema),
 		"name": func(n ast.Node, path string) {
 			t.Name = make(map[string]string)
 			l.languages(n, path, t.Name)
@@ -303,6 +303,9 @@ func (l *loader) eventType(n ast.Node, path, app string, seen map[string]bool) {
 	}
 	if sample != "" {
 		t.Sample = []byte(sample)
+	}
+	if schema != "" {
+		t.Schema = []byte(schema)
 	}
 	l.unique(seen, path, "type", t.Type)
 	l.check(path, xds.OfEventType(t))

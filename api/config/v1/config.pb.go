@@ -688,7 +688,10 @@ type EventType struct {
 	// A realistic payload (JSON), at most 64 KiB.
 	Sample []byte `protobuf:"bytes,5,opt,name=sample,proto3" json:"sample,omitempty"`
 	// What people call it, by language: at most 10 languages, each text at most 100 characters.
-	Name          map[string]string `protobuf:"bytes,6,rep,name=name,proto3" json:"name,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Name map[string]string `protobuf:"bytes,6,rep,name=name,proto3" json:"name,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The JSON Schema that data of such events fits, at most 64 KiB: draft 2020-12 unless it names another, without
+	// references to the outside. Empty for none.
+	Schema        []byte `protobuf:"bytes,7,opt,name=schema,proto3" json:"schema,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -761,6 +764,13 @@ func (x *EventType) GetSample() []byte {
 func (x *EventType) GetName() map[string]string {
 	if x != nil {
 		return x.Name
+	}
+	return nil
+}
+
+func (x *EventType) GetSchema() []byte {
+	if x != nil {
+		return x.Schema
 	}
 	return nil
 }
@@ -839,7 +849,8 @@ type AppPolicy struct {
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// Refuse http:// webhooks. Default false.
 	HttpsOnly bool `protobuf:"varint,3,opt,name=https_only,json=httpsOnly,proto3" json:"https_only,omitempty"`
-	// What becomes of an event whose type is not in the app's catalogue. Default PUBLISH_MODE_LENIENT.
+	// What becomes of an event whose type is not in the app's catalogue, or whose data does not fit the schema of its
+	// type. Default PUBLISH_MODE_LENIENT.
 	Publish       PublishMode `protobuf:"varint,4,opt,name=publish,proto3,enum=sidehook.config.v1.PublishMode" json:"publish,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -949,14 +960,15 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\n" +
 	"not_before\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x127\n" +
 	"\tnot_after\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bnotAfter\x12/\n" +
-	"\x04kind\x18\a \x01(\x0e2\x1b.sidehook.config.v1.KeyKindR\x04kind\"\xeb\x02\n" +
+	"\x04kind\x18\a \x01(\x0e2\x1b.sidehook.config.v1.KeyKindR\x04kind\"\x83\x03\n" +
 	"\tEventType\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
 	"\aproduct\x18\x03 \x01(\tR\aproduct\x12P\n" +
 	"\vdescription\x18\x04 \x03(\v2..sidehook.config.v1.EventType.DescriptionEntryR\vdescription\x12\x16\n" +
 	"\x06sample\x18\x05 \x01(\fR\x06sample\x12;\n" +
-	"\x04name\x18\x06 \x03(\v2'.sidehook.config.v1.EventType.NameEntryR\x04name\x1a>\n" +
+	"\x04name\x18\x06 \x03(\v2'.sidehook.config.v1.EventType.NameEntryR\x04name\x12\x16\n" +
+	"\x06schema\x18\a \x01(\fR\x06schema\x1a>\n" +
 	"\x10DescriptionEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a7\n" +

@@ -1291,7 +1291,8 @@ func (*Answer_Draining) isAnswer_Result() {}
 type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// gRPC status code: 3 INVALID_ARGUMENT, 4 DEADLINE_EXCEEDED, 5 NOT_FOUND (webhook or delivery), 8 RESOURCE_EXHAUSTED,
-	// 9 FAILED_PRECONDITION, 13 INTERNAL, 14 UNAVAILABLE (stopping), 12 UNIMPLEMENTED (a newer command).
+	// 9 FAILED_PRECONDITION, 12 UNIMPLEMENTED (a newer command), 13 INTERNAL, 14 UNAVAILABLE (stopping; the work may have
+	// begun).
 	Code int32 `protobuf:"varint,1,opt,name=code,proto3" json:"code,omitempty"`
 	// For people; at most 1024 bytes.
 	Message       string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
@@ -1451,7 +1452,8 @@ func (x *ListDeliveries) GetAfter() string {
 
 type DeliveryList struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most limit, with the last attempt of each only, and without event data and request body.
+	// At most limit, with the last attempt of each only, and without event data and request body. Fewer, with more set,
+	// where the answer would grow too large for one message.
 	Deliveries []*Delivery `protobuf:"bytes,1,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
 	// Whether there are more after the last one.
 	More          bool `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`

@@ -122,14 +122,7 @@ func (h *handler) authenticate(r *http.Request) (string, error) {
 	if !ok {
 		return "", control.ErrUnauthenticated
 	}
-	token, err := h.svc.Authenticate(r.Context(), plain)
-	if err != nil {
-		return "", err
-	}
-	if token.ID != id {
-		return "", control.ErrUnauthenticated
-	}
-	return dialect.AppOf(token)
+	return dialect.PairApp(r.Context(), h.svc, id, plain)
 }
 
 // problem is the body of every error.

@@ -13,15 +13,13 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/control"
 	"github.com/sidehook/sidehook/control/dialect/apiserver"
 	"github.com/sidehook/sidehook/control/dialect/dialecttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { dialecttest.Main(m) }
 
 func basic(user, password string) string {
 	return base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
@@ -30,11 +28,7 @@ func basic(user, password string) string {
 // dialect mounts the dialect as the control plane does.
 func dialect(opts apiserver.Options) func(*control.Service) http.Handler {
 	return func(svc *control.Service) http.Handler {
-		mux := http.NewServeMux()
-		for _, pattern := range apiserver.Patterns() {
-			mux.Handle(pattern, apiserver.New(svc, opts))
-		}
-		return mux
+		return dialecttest.Mount(apiserver.Patterns(), apiserver.New(svc, opts))
 	}
 }
 

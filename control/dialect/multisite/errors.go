@@ -1,16 +1,14 @@
 package multisite
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
-	"github.com/sidehook/sidehook"
-	"github.com/sidehook/sidehook/control"
-	"github.com/sidehook/sidehook/storage"
+	"github.com/sidehook/sidehook/control/dialect"
 )
 
 // failure is an error as the REST API of WordPress writes it. It is one itself.
@@ -79,63 +77,44 @@ func parameter(field string) string {
 	return field
 }
 
-// failureOf words an error of the service; nil for trouble that is not the caller's.
-func failureOf(err error) *failure {
-	var f *failure
-	var field *sidehook.FieldError
-	var conflict *control.ConflictError
-	switch {
-	case errors.As(err, &f):
-		return f
-	case errors.As(err, &field):
-		return invalid(parameter(field.Field), field.Reason)
-	case errors.As(err, &conflict):
-		return fail(http.StatusConflict, codeWebhook, conflict.Error())
-	case errors.Is(err, sidehook.ErrNotFound):
+// failureOf words what is refused.
+func failureOf(refused *dialect.Refusal) *failure {
+	switch refused.Status {
+	case http.StatusUnprocessableEntity:
+		return invalid(parameter(refused.Field), refused.Reason)
+	case http.StatusConflict:
+		return fail(http.StatusConflict, codeWebhook, refused.Error())
+	case http.StatusNotFound:
 		return errNotFound
-	case errors.Is(err, control.ErrUnauthenticated):
+	case http.StatusUnauthorized:
 		return errUnauthenticated
-	case errors.Is(err, control.ErrNotForOneApp):
+	case http.StatusForbidden:
 		return errForbidden
-	case errors.Is(err, sidehook.ErrFull):
-		return fail(http.StatusServiceUnavailable, codeWebhook, err.Error())
-	case errors.Is(err, control.ErrBusy), errors.Is(err, storage.ErrClosed):
-		return fail(http.StatusServiceUnavailable, codeWebhook, "The control plane cannot take this now; try again.")
+	case http.StatusRequestEntityTooLarge:
+		return fail(refused.Status, "rest_too_large", "The body is too large.")
+	case http.StatusInsufficientStorage, http.StatusServiceUnavailable: // WordPress has one for both
+		return fail(http.StatusServiceUnavailable, codeWebhook, refused.Reason)
 	}
-	return nil
+	return fail(http.StatusInternalServerError, "internal_server_error", refused.Reason)
 }
 
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	f := failureOf(err)
-	switch {
-	case f != nil:
-	case r.Context().Err() != nil:
-		f = fail(http.StatusServiceUnavailable, codeWebhook, "The request was cancelled.")
-	default:
-		h.log.ErrorContext(r.Context(), "request failed", "error", err)
-		f = fail(http.StatusInternalServerError, "internal_server_error", "Something is wrong in the control plane; its log says what.")
+	var f *failure
+	if !errors.As(err, &f) {
+		refused := dialect.RefusalOf(r.Context(), h.log, err)
+		if refused.RetryAfter > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(refused.RetryAfter))
+		}
+		f = failureOf(refused)
 	}
-	switch f.Data.Status {
-	case http.StatusUnauthorized:
+	if f.Data.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Basic realm="sidehook"`)
-	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "1")
 	}
 	h.write(w, r, f.Data.Status, f)
 }
 
 func (h *handler) write(w http.ResponseWriter, r *http.Request, code int, answer any) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(answer); err != nil {
-		h.log.ErrorContext(r.Context(), "cannot write the answer", "error", err)
-		code = http.StatusInternalServerError
-		b.Reset()
-	}
-	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	w.WriteHeader(code)
-	_, _ = w.Write(bytes.TrimSuffix(b.Bytes(), []byte("\n"))) // the client is gone if this fails
+	dialect.WriteJSON(w, r, h.log, code, "application/json; charset=UTF-8", answer)
 }
 
 // absent lists those of the names that are not in sent, in their order.

@@ -7,10 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 	"unicode/utf8"
-
-	"github.com/sidehook/sidehook/control"
 )
 
 // Bounds, as those of the product's own table.
@@ -20,16 +17,6 @@ const (
 	minIntegration = 2
 	maxIntegration = 191
 )
-
-// bodyWithin is how long the body of a request may take.
-const bodyWithin = 10 * time.Second
-
-// prepareBody bounds the body of a request in size and time.
-func prepareBody(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, control.MaxBody)
-	// Where the connection has no deadlines, the server's own hold.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
-}
 
 // input is what a caller says about a webhook: nil for what was not said.
 type input struct {
@@ -49,7 +36,7 @@ func readBody(r *http.Request) (map[string]json.RawMessage, error) {
 	body, err := io.ReadAll(r.Body)
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return nil, fail(http.StatusRequestEntityTooLarge, "rest_too_large", "The body is too large.")
+		return nil, err
 	}
 	if err != nil {
 		return nil, fail(http.StatusBadRequest, codeJSON, "The body could not be read.")

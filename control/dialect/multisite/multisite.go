@@ -5,20 +5,28 @@ package multisite
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 	"strconv"
-	"strings"
 
+	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/control"
+	"github.com/sidehook/sidehook/control/dialect"
 )
 
 // Options of New.
 type Options struct {
 	// Logger; nil for none.
 	Logger *slog.Logger
+	// Health tells how webhooks fare, which a control.Fleet knows; nil when nobody does.
+	Health Health
+}
+
+// Health tells how webhooks fare.
+type Health interface {
+	// WebhookHealth is zero for a webhook of which nothing was heard.
+	WebhookHealth(sidehook.WebhookKey) control.WebhookHealth
 }
 
 const base = "/wp-json/wu/v2"
@@ -30,7 +38,7 @@ type handler struct {
 	svc    *control.Service
 	log    *slog.Logger
 	mux    *http.ServeMux
-	origin *http.CrossOriginProtection
+	health Health
 }
 
 // New returns the API. The app is that of the caller's credentials: the id of an app token is the API key and the token
@@ -39,7 +47,7 @@ func New(svc *control.Service, opts Options) http.Handler {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	h := &handler{svc: svc, log: opts.Logger, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection()}
+	h := &handler{svc: svc, log: opts.Logger, mux: http.NewServeMux(), health: opts.Health}
 	h.handle("GET "+base+"/auth", h.auth)
 	h.handle("GET "+base+"/hooks", h.hooks)
 	h.handle("GET "+base+"/webhook", h.list)
@@ -49,7 +57,7 @@ func New(svc *control.Service, opts Options) http.Handler {
 		h.handle(method+" "+base+"/webhook/{id}", h.update)
 	}
 	h.handle("DELETE "+base+"/webhook/{id}", h.remove)
-	return h
+	return &dialect.Gate{Mux: h.mux, Authenticate: h.authenticate, Refuse: h.refuse, NoRoute: errNoRoute}
 }
 
 // request is a call by somebody who was let in.
@@ -58,15 +66,11 @@ type request struct {
 	app string
 }
 
-// appContext is the key of the caller's app in a request's context.
-type appContext struct{}
-
 // handle adds an operation, whose answer is written as JSON.
 func (h *handler) handle(pattern string, do func(request) (any, error)) {
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		app, _ := r.Context().Value(appContext{}).(string)
-		prepareBody(w, r)
-		answer, err := do(request{r, app})
+		dialect.BoundBody(w, r)
+		answer, err := do(request{r, dialect.CallerApp(r)})
 		if err != nil {
 			h.refuse(w, r, err)
 			return
@@ -75,45 +79,20 @@ func (h *handler) handle(pattern string, do func(request) (any, error)) {
 	})
 }
 
-// ServeHTTP implements http.Handler.
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	// Browsers add Basic credentials by themselves, also for pages of other sites.
-	if err := h.origin.Check(r); err != nil {
-		h.refuse(w, r, errOrigin)
-		return
-	}
-	app, err := h.authenticate(r)
-	if err != nil {
-		h.refuse(w, r, err)
-		return
-	}
-	r = r.Clone(context.WithValue(r.Context(), appContext{}, app))
-	r.URL.Path = strings.TrimSuffix(r.URL.Path, "/") // both are the same to WordPress
-	if _, pattern := h.mux.Handler(r); pattern == "" {
-		h.refuse(w, r, errNoRoute)
-		return
-	}
-	h.mux.ServeHTTP(w, r)
-}
-
-// authenticate returns the app of the caller's token.
+// authenticate returns the app of the caller's token. Browsers add Basic credentials by themselves, also for pages of
+// other sites, so those are refused first.
 func (h *handler) authenticate(r *http.Request) (string, error) {
+	changes := r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions
+	if dialect.CheckOrigin(r, changes) != nil {
+		return "", errOrigin
+	}
 	key, secret, _ := r.BasicAuth()
 	if key == "" {
 		query := r.URL.Query()
 		key = cmp.Or(query.Get("api_key"), query.Get("api-key"))
 		secret = cmp.Or(query.Get("api_secret"), query.Get("api-secret"))
 	}
-	token, err := h.svc.Authenticate(r.Context(), secret)
-	if err != nil {
-		return "", err
-	}
-	if token.ID != key {
-		return "", control.ErrUnauthenticated
-	}
-	return h.svc.AuthenticateApp(r.Context(), secret)
+	return dialect.PairApp(r.Context(), h.svc, key, secret)
 }
 
 // auth answers GET /auth, with which clients try their credentials.

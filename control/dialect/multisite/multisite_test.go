@@ -10,8 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"go.uber.org/goleak"
+	"time"
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/control"
@@ -19,17 +18,10 @@ import (
 	"github.com/sidehook/sidehook/control/dialect/dialecttest"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) { http.DefaultClient.CloseIdleConnections() }))
-}
+func TestMain(m *testing.M) { dialecttest.Main(m) }
 
 func served(svc *control.Service) http.Handler {
-	mux := http.NewServeMux()
-	h := New(svc, Options{})
-	for _, pattern := range Patterns() {
-		mux.Handle(pattern, h)
-	}
-	return mux
+	return dialecttest.Mount(Patterns(), New(svc, Options{}))
 }
 
 func TestConversations(t *testing.T) {
@@ -75,6 +67,40 @@ func made(t *testing.T, p *dialecttest.Plane, body string) webhook {
 }
 
 const complete = `{"name":"Kept","webhook_url":"https://example.com/keep","event":"payment_received"}`
+
+// reported is a fleet that has heard of one webhook.
+type reported map[sidehook.WebhookKey]control.WebhookHealth
+
+func (r reported) WebhookHealth(k sidehook.WebhookKey) control.WebhookHealth { return r[k] }
+
+// TestCounts: what the sidecars reported stands in the product's own fields.
+func TestCounts(t *testing.T) {
+	fleet := reported{}
+	p := dialecttest.NewPlane(t, func(svc *control.Service) http.Handler {
+		return dialecttest.Mount(Patterns(), New(svc, Options{Health: fleet}))
+	})
+	busy := p.Create(sidehook.Webhook{Name: "Busy", URL: "https://example.com/", Events: []string{"payment_received"}})
+	quiet := p.Create(sidehook.Webhook{Name: "Quiet", URL: "https://example.com/", Events: []string{"payment_received"}})
+	fleet[busy.Key()] = control.WebhookHealth{
+		Delivered: 40, Dead: 2, FailedAttempts: 9,
+		LastFailure: time.Date(2026, 2, 3, 4, 5, 6, 7, time.FixedZone("ICT", 7*3600)),
+	}
+	for w, want := range map[*sidehook.Webhook]string{
+		busy: `42 "2026-02-02 21:05:06"`, quiet: `0 null`,
+	} {
+		code, answer := call(t, p, "GET", fmt.Sprint("/webhook/", idOf(w.ID)), "")
+		var v struct {
+			EventCount     json.RawMessage `json:"event_count"`
+			DateLastFailed json.RawMessage `json:"date_last_failed"`
+		}
+		if err := json.Unmarshal(answer, &v); err != nil || code != 200 {
+			t.Fatalf("%d %s: %v", code, answer, err)
+		}
+		if got := string(v.EventCount) + " " + string(v.DateLastFailed); got != want {
+			t.Errorf("%s: %s, want %s", w.Name, got, want)
+		}
+	}
+}
 
 // TestBadInput: each refusal is in the shape of WordPress and names the parameter; nothing is saved.
 func TestBadInput(t *testing.T) {

@@ -22,11 +22,11 @@ type webhook struct {
 	Name           string  `json:"name"`
 	WebhookURL     string  `json:"webhook_url"`
 	Event          string  `json:"event"`
-	EventCount     int     `json:"event_count"` // always 0: the sidecars count
+	EventCount     uint64  `json:"event_count"`
 	Active         bool    `json:"active"`
 	Hidden         bool    `json:"hidden"`
 	Integration    string  `json:"integration"`
-	DateLastFailed *string `json:"date_last_failed"` // always null: the sidecars know
+	DateLastFailed *string `json:"date_last_failed"`
 	DateCreated    string  `json:"date_created"`
 	DateModified   string  `json:"date_modified"`
 	MigratedFromID *int64  `json:"migrated_from_id"`
@@ -59,12 +59,12 @@ type note struct {
 	MigratedFrom *int64 `json:"migrated_from,omitempty"`
 }
 
-// dialect is whose notes these are.
-const dialect = "multisite"
+// notes is whose notes these are.
+const notes = "multisite"
 
 func (h *handler) noteOf(ctx context.Context, w *sidehook.Webhook) (note, error) {
 	n := note{Integration: defaultIntegration}
-	kept, err := h.svc.WebhookNote(ctx, w.Key(), dialect)
+	kept, err := h.svc.WebhookNote(ctx, w.Key(), notes)
 	if err != nil || kept == nil {
 		return n, err
 	}
@@ -94,7 +94,7 @@ func (n *note) extras(in *input, name string) (control.WebhookExtras, error) {
 	if err != nil {
 		return x, fmt.Errorf("keep the fields: %w", err)
 	}
-	x.Note = &control.Note{Dialect: dialect, Value: value}
+	x.Note = &control.Note{Dialect: notes, Value: value}
 	switch {
 	case in.active == nil:
 	case *in.active:
@@ -110,15 +110,29 @@ func (h *handler) view(ctx context.Context, w *sidehook.Webhook) (*webhook, erro
 	if err != nil {
 		return nil, err
 	}
-	return viewOf(w, &n), nil
+	return h.viewOf(w, &n), nil
 }
 
-func viewOf(w *sidehook.Webhook, n *note) *webhook {
-	return &webhook{
+func (h *handler) viewOf(w *sidehook.Webhook, n *note) *webhook {
+	v := &webhook{
 		ID: idOf(w.ID), Name: nameOf(w, n), WebhookURL: w.URL, Event: strings.Join(w.Events, ","),
 		Active: w.Status == sidehook.WebhookEnabled, Hidden: n.Hidden, Integration: n.Integration,
 		DateCreated: w.CreatedAt.UTC().Format(mysqlTime), DateModified: w.UpdatedAt.UTC().Format(mysqlTime),
 		MigratedFromID: n.MigratedFrom,
+	}
+	if h.health != nil {
+		v.fares(h.health.WebhookHealth(w.Key()))
+	}
+	return v
+}
+
+// fares counts the events that were sent, whatever came back, and tells when an attempt failed last. Test events count
+// for neither, as in the product.
+func (v *webhook) fares(health control.WebhookHealth) {
+	v.EventCount = health.Delivered + health.Dead
+	if !health.LastFailure.IsZero() {
+		at := health.LastFailure.UTC().Format(mysqlTime)
+		v.DateLastFailed = &at
 	}
 }
 
@@ -233,7 +247,7 @@ func (h *handler) create(r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return viewOf(made, &n), nil
+	return h.viewOf(made, &n), nil
 }
 
 // patterns reads an event, or several as webhooks that were made elsewhere can have.
@@ -292,7 +306,7 @@ func (h *handler) update(r request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return viewOf(saved, &n), nil
+	return h.viewOf(saved, &n), nil
 }
 
 // rename saves a webhook under a name that is made of the one that the caller gives.

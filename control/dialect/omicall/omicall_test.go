@@ -9,23 +9,17 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/control"
 	"github.com/sidehook/sidehook/control/dialect/dialecttest"
 	"github.com/sidehook/sidehook/control/dialect/omicall"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { dialecttest.Main(m) }
 
 // dialect mounts the dialect as the control plane does.
 func dialect(svc *control.Service) http.Handler {
-	mux := http.NewServeMux()
-	for _, pattern := range omicall.Patterns() {
-		mux.Handle(pattern, omicall.New(svc, omicall.Options{InstanceID: "stg"}))
-	}
-	return mux
+	return dialecttest.Mount(omicall.Patterns(), omicall.New(svc, omicall.Options{InstanceID: "stg"}))
 }
 
 // api is the dialect over a Plane.

@@ -1,16 +1,13 @@
 package twenty
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
-	"github.com/sidehook/sidehook"
-	"github.com/sidehook/sidehook/control"
-	"github.com/sidehook/sidehook/storage"
+	"github.com/sidehook/sidehook/control/dialect"
 )
 
 // failure is an error as Twenty's REST API writes it. It is one itself.
@@ -74,66 +71,46 @@ func badField(field, format string, args ...any) *failure {
 // fields are Twenty's names of Sidehook's fields.
 var fields = strings.NewReplacer("events", "operations", "url", fieldURL, "name", "description")
 
-// failureOf words an error of the service; nil for trouble that is not the caller's.
-func failureOf(err error) *failure {
-	var f *failure
-	var field *sidehook.FieldError
-	var conflict *control.ConflictError
-	switch {
-	case errors.As(err, &f):
-		return f
-	case errors.As(err, &field):
-		name := fields.Replace(field.Field)
+// failureOf words what is refused.
+func failureOf(refused *dialect.Refusal) *failure {
+	switch refused.Status {
+	case http.StatusUnprocessableEntity:
+		name := fields.Replace(refused.Field)
 		if name == fieldURL {
-			return fail(http.StatusBadRequest, codeBadURL, textInvalidURL, name+": "+field.Reason)
+			return fail(http.StatusBadRequest, codeBadURL, textInvalidURL, name+": "+refused.Reason)
 		}
-		return badField(name, "%s", field.Reason)
-	case errors.As(err, &conflict):
-		return fail(http.StatusConflict, codeBadInput, conflict.Error())
-	case errors.Is(err, sidehook.ErrNotFound):
+		return badField(name, "%s", refused.Reason)
+	case http.StatusConflict:
+		return fail(http.StatusConflict, codeBadInput, refused.Error())
+	case http.StatusNotFound:
 		return errNotFound
-	case errors.Is(err, control.ErrUnauthenticated):
+	case http.StatusUnauthorized:
 		return errBadToken
-	case errors.Is(err, control.ErrNotForOneApp):
+	case http.StatusForbidden:
 		return errForbidden
-	case errors.Is(err, sidehook.ErrFull):
-		return fail(http.StatusServiceUnavailable, "", err.Error())
-	case errors.Is(err, control.ErrBusy), errors.Is(err, storage.ErrClosed):
-		return fail(http.StatusServiceUnavailable, "", "the control plane cannot take this now; try again")
+	case http.StatusRequestEntityTooLarge:
+		return fail(refused.Status, "", "request entity too large")
+	case http.StatusInsufficientStorage, http.StatusServiceUnavailable: // Twenty has one for both
+		return fail(http.StatusServiceUnavailable, "", refused.Reason)
 	}
-	return nil
+	return fail(http.StatusInternalServerError, "INTERNAL_SERVER_ERROR", refused.Reason)
 }
 
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	f := failureOf(err)
-	switch {
-	case f != nil:
-	case r.Context().Err() != nil:
-		f = fail(http.StatusServiceUnavailable, "", "the request was cancelled")
-	default:
-		h.log.ErrorContext(r.Context(), "request failed", "error", err)
-		f = fail(http.StatusInternalServerError, "INTERNAL_SERVER_ERROR", "something is wrong in the control plane; its log says what")
+	var f *failure
+	if !errors.As(err, &f) {
+		refused := dialect.RefusalOf(r.Context(), h.log, err)
+		if refused.RetryAfter > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(refused.RetryAfter))
+		}
+		f = failureOf(refused)
 	}
-	switch f.StatusCode {
-	case http.StatusUnauthorized:
+	if f.StatusCode == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="sidehook"`)
-	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "1")
 	}
 	h.write(w, r, f.StatusCode, f)
 }
 
-// write answers with JSON as JavaScript prints it: without HTML escapes.
 func (h *handler) write(w http.ResponseWriter, r *http.Request, code int, answer any) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(answer); err != nil {
-		h.log.ErrorContext(r.Context(), "cannot write the answer", "error", err)
-		code = http.StatusInternalServerError
-		b.Reset()
-	}
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(code)
-	_, _ = w.Write(bytes.TrimSuffix(b.Bytes(), []byte("\n"))) // the client is gone if this fails
+	dialect.WriteJSON(w, r, h.log, code, "application/json; charset=utf-8", answer)
 }

@@ -8,23 +8,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
-
-	"github.com/sidehook/sidehook/control"
 )
-
-// bodyWithin is how long the body of a request may take.
-const bodyWithin = 10 * time.Second
 
 // maxDescription bounds a description, in bytes.
 const maxDescription = 2000
-
-// prepareBody bounds the body of a request in size and time.
-func prepareBody(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, control.MaxBody)
-	// Where the connection has no deadlines, the server's own hold.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
-}
 
 // input is what a caller says about a webhook: nil for what was not said.
 type input struct {
@@ -43,7 +30,7 @@ func readInput(r *http.Request) (*input, error) {
 	body, err := io.ReadAll(r.Body)
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return nil, fail(http.StatusRequestEntityTooLarge, "", "request entity too large")
+		return nil, err
 	}
 	if err != nil {
 		return nil, fail(http.StatusBadRequest, "", "the body could not be read")

@@ -4,12 +4,12 @@
 package twenty
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"strings"
 
 	"github.com/sidehook/sidehook/control"
+	"github.com/sidehook/sidehook/control/dialect"
 )
 
 // Options of New.
@@ -49,7 +49,7 @@ func New(svc *control.Service, opts Options) http.Handler {
 		h.handle("PATCH "+base+"/{id}", h.update)
 		h.handle("DELETE "+base+"/{id}", h.remove)
 	}
-	return h
+	return &dialect.Gate{Mux: h.mux, Authenticate: h.authenticate, Refuse: h.refuse, NoRoute: errNoRoute}
 }
 
 // request is a call by somebody who was let in.
@@ -58,39 +58,17 @@ type request struct {
 	app string
 }
 
-// appContext is the key of the caller's app in a request's context.
-type appContext struct{}
-
 // handle adds an operation, whose answer is a status and what is written as JSON.
 func (h *handler) handle(pattern string, do func(request) (int, any, error)) {
 	h.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		app, _ := r.Context().Value(appContext{}).(string)
-		prepareBody(w, r)
-		code, answer, err := do(request{r, app})
+		dialect.BoundBody(w, r)
+		code, answer, err := do(request{r, dialect.CallerApp(r)})
 		if err != nil {
 			h.refuse(w, r, err)
 			return
 		}
 		h.write(w, r, code, answer)
 	})
-}
-
-// ServeHTTP implements http.Handler.
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Cache-Control", "no-store") // answers hold secrets
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	app, err := h.authenticate(r)
-	if err != nil {
-		h.refuse(w, r, err)
-		return
-	}
-	r = r.Clone(context.WithValue(r.Context(), appContext{}, app))
-	r.URL.Path = strings.TrimSuffix(r.URL.Path, "/") // both are the same to Twenty
-	if _, pattern := h.mux.Handler(r); pattern == "" {
-		h.refuse(w, r, errNoRoute)
-		return
-	}
-	h.mux.ServeHTTP(w, r)
 }
 
 // authenticate returns the app of the caller's token.
@@ -103,5 +81,5 @@ func (h *handler) authenticate(r *http.Request) (string, error) {
 	if len(headers) > 1 || !strings.EqualFold(scheme, "Bearer") {
 		return "", errNoToken
 	}
-	return h.svc.AuthenticateApp(r.Context(), plain)
+	return dialect.TokenApp(r.Context(), h.svc, plain)
 }

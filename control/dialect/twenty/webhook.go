@@ -59,15 +59,15 @@ type note struct {
 	Description *string `json:"description"`
 }
 
-// dialect is whose notes these are.
-const dialect = "twenty"
+// notes is whose notes these are.
+const notes = "twenty"
 
 func (n note) keep() (*control.Note, error) {
 	value, err := json.Marshal(n)
 	if err != nil {
 		return nil, fmt.Errorf("keep the description: %w", err)
 	}
-	return &control.Note{Dialect: dialect, Value: value}, nil
+	return &control.Note{Dialect: notes, Value: value}, nil
 }
 
 const everything = "*.*"
@@ -80,7 +80,7 @@ func (h *handler) view(ctx context.Context, w *sidehook.Webhook) (*webhook, erro
 	if err != nil {
 		return nil, err
 	}
-	kept, err := h.svc.WebhookNote(ctx, w.Key(), dialect)
+	kept, err := h.svc.WebhookNote(ctx, w.Key(), notes)
 	if err != nil {
 		return nil, err
 	}

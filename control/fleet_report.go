@@ -1,0 +1,126 @@
+package control
+
+import (
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/sidehook/sidehook"
+	fleetv1 "github.com/sidehook/sidehook/api/fleet/v1"
+)
+
+// Bounds of what is kept of a sidecar's reports.
+const (
+	maxTransformers   = 100
+	maxReportedHealth = 1000   // of one report
+	maxHealth         = 10_000 // webhooks of one sidecar; of more the health is not known
+)
+
+// keep notes what a report says; texts are cut, lists bounded.
+func (s *sidecarState) keep(r *fleetv1.Report, now time.Time) {
+	info := &s.info
+	info.LastSeen = now
+	info.Ready, info.Stale = r.GetReady(), r.GetStale()
+	info.SnapshotVersion = cut(r.GetSnapshotVersion(), maxShortText)
+	info.Pending, info.OldestAge = r.GetPending(), 0
+	if age := r.GetOldestAge(); age.IsValid() {
+		info.OldestAge = max(0, age.AsDuration())
+	}
+	info.Delivered, info.Dead, info.FailedAttempts = r.GetDelivered(), r.GetDead(), r.GetFailedAttempts()
+	info.Rejections = nil
+	for _, x := range r.GetRejections()[:min(maxRejections, len(r.GetRejections()))] {
+		info.Rejections = append(info.Rejections, Rejection{
+			Resource: cut(x.GetResource(), maxLongText), Reason: cut(x.GetReason(), maxLongText),
+		})
+	}
+	info.Transformers = nil
+	for _, x := range r.GetTransformers()[:min(maxTransformers, len(r.GetTransformers()))] {
+		state, known := transformerStates[x.GetState()]
+		if !known || x.GetName() == "" {
+			continue
+		}
+		info.Transformers = append(info.Transformers, TransformerStatus{
+			Name: cut(x.GetName(), maxShortText), Version: cut(x.GetVersion(), maxShortText), State: state,
+			Error: cut(x.GetError(), maxLongText), Restarts: x.GetRestarts(),
+		})
+	}
+}
+
+var transformerStates = map[fleetv1.TransformerState]TransformerState{
+	fleetv1.TransformerState_TRANSFORMER_STATE_IDLE:    TransformerIdle,
+	fleetv1.TransformerState_TRANSFORMER_STATE_RUNNING: TransformerRunning,
+	fleetv1.TransformerState_TRANSFORMER_STATE_FAILING: TransformerFailing,
+	fleetv1.TransformerState_TRANSFORMER_STATE_MISSING: TransformerMissing,
+}
+
+// tellsNews reports whether somebody who looks at the sidecar sees a difference, the age of what waits aside, which
+// always grows.
+func (s *Sidecar) tellsNews(before *Sidecar) bool {
+	return s.Ready != before.Ready || s.Stale != before.Stale || s.SnapshotVersion != before.SnapshotVersion ||
+		s.Pending != before.Pending || s.Delivered != before.Delivered || s.Dead != before.Dead ||
+		s.FailedAttempts != before.FailedAttempts || !slices.Equal(s.Rejections, before.Rejections) ||
+		!slices.Equal(s.Transformers, before.Transformers)
+}
+
+// keepHealth notes the health of webhooks that the sidecar's credential allows, and reports whether there was any.
+func (s *sidecarState) keepHealth(reported []*fleetv1.WebhookHealth) (news bool) {
+	if !s.heard {
+		s.heard, s.health = true, nil
+	}
+	for _, x := range reported[:min(maxReportedHealth, len(reported))] {
+		k := sidehook.WebhookKey{App: x.GetApp(), ID: x.GetWebhook()}
+		if !slices.Contains(s.info.Apps, k.App) || !sidehook.ValidName(k.ID) {
+			continue
+		}
+		if _, known := s.health[k]; !known && len(s.health) >= maxHealth {
+			continue
+		}
+		if s.health == nil {
+			s.health = make(map[sidehook.WebhookKey]WebhookHealth)
+		}
+		s.health[k] = WebhookHealth{
+			Delivered: x.GetDelivered(), Dead: x.GetDead(), FailedAttempts: x.GetFailedAttempts(),
+			LastSuccess: timeOf(x.GetLastSuccess()), LastFailure: timeOf(x.GetLastFailure()),
+			LastError: cut(x.GetLastError(), maxLongText), Paused: cut(x.GetPaused(), maxLongText),
+		}
+		news = true
+	}
+	return news
+}
+
+// timeOf is a time that a sidecar sent, zero when it sent none or none that there is.
+func timeOf(t *timestamppb.Timestamp) time.Time {
+	if t == nil || !t.IsValid() {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
+
+// WebhookHealth tells how a webhook fares; zero when no sidecar has reported of it. Paused is what a connected sidecar
+// says.
+func (f *Fleet) WebhookHealth(k sidehook.WebhookKey) WebhookHealth {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var sum WebhookHealth
+	var paused sidecarKey
+	for key, state := range f.sidecars {
+		h, ok := state.health[k]
+		if !ok {
+			continue
+		}
+		sum.Delivered += h.Delivered
+		sum.Dead += h.Dead
+		sum.FailedAttempts += h.FailedAttempts
+		if h.LastSuccess.After(sum.LastSuccess) {
+			sum.LastSuccess = h.LastSuccess
+		}
+		if h.LastFailure.After(sum.LastFailure) {
+			sum.LastFailure, sum.LastError = h.LastFailure, h.LastError
+		}
+		if h.Paused != "" && state.stream != nil && (sum.Paused == "" || key.compare(paused) < 0) {
+			sum.Paused, paused = h.Paused, key
+		}
+	}
+	return sum
+}

@@ -1,0 +1,124 @@
+package outbound
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/sidehook/sidehook"
+)
+
+// health is what a lane counts for WebhookHealth; the lane's mu guards it.
+type health struct {
+	changes                 uint64 // grows with every change
+	delivered, dead, failed int64
+	lastSuccess             time.Time
+	lastFailure             time.Time
+	lastError               string // of lastFailure
+}
+
+// count notes an attempt, unless it is that of a test event. Either may end a pause, which is told too.
+func (h *health) count(j *job, a *sidehook.Attempt) {
+	h.changes++
+	if j.test {
+		return
+	}
+	switch a.Outcome.Kind {
+	case sidehook.OutcomeDelivered:
+		h.delivered++
+		h.lastSuccess = a.At.Add(a.Latency)
+		return
+	case sidehook.OutcomeDropped:
+		return
+	case sidehook.OutcomeDead, sidehook.OutcomeGone:
+		h.dead++
+	case sidehook.OutcomeRetry:
+	}
+	h.failed++
+	h.lastFailure, h.lastError = a.At.Add(a.Latency), a.Error
+}
+
+// WebhookHealth is how a webhook fares since the start, test events left out.
+type WebhookHealth struct {
+	Key                             sidehook.WebhookKey
+	Delivered, Dead, FailedAttempts int64
+	// LastSuccess and LastFailure are when an attempt last ended so; zero for never.
+	LastSuccess, LastFailure time.Time
+	// LastError is why that one failed.
+	LastError string
+	// Paused is why deliveries wait although they are due; empty when they do not.
+	Paused string
+}
+
+// HealthChanges tells a reader how webhooks fare, each time only those that changed. One goroutine uses it.
+type HealthChanges struct {
+	e     *Engine
+	round uint64
+	told  map[*lane]told
+}
+
+// told is what a reader knows of a lane.
+type told struct {
+	changes uint64
+	round   uint64 // in which it was told
+}
+
+// HealthChanges makes a reader; it is told first of every webhook that was attempted or paused since the start.
+func (e *Engine) HealthChanges() *HealthChanges {
+	return &HealthChanges{e: e, told: make(map[*lane]told)}
+}
+
+// Next gives webhooks whose health changed since they were last told, at most limit of them: those first that were not
+// told for longest, so that none is left out for good. more says that others are left.
+func (h *HealthChanges) Next(limit int) (changed []WebhookHealth, more bool) {
+	type candidate struct {
+		lane  *lane
+		round uint64
+	}
+	var all []candidate
+	h.e.eachLane(func(l *lane) {
+		l.mu.Lock()
+		changes, configured := l.health.changes, l.route != nil
+		l.mu.Unlock()
+		if !configured {
+			delete(h.told, l) // it is told anew if it comes back
+			return
+		}
+		if t := h.told[l]; changes != t.changes {
+			all = append(all, candidate{l, t.round})
+		}
+	})
+	slices.SortFunc(all, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.round, b.round), compareKeys(a.lane.key, b.lane.key))
+	})
+	if more = len(all) > limit; more {
+		all = all[:limit]
+	}
+	h.round++
+	now := h.e.now()
+	for _, c := range all {
+		state, changes := c.lane.healthNow(now)
+		h.told[c.lane] = told{changes, h.round}
+		changed = append(changed, state)
+	}
+	return changed, more
+}
+
+// healthNow tells of the lane, and how many changes that has in it.
+func (l *lane) healthNow(now time.Time) (WebhookHealth, uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := &l.health
+	w := WebhookHealth{
+		Key: l.key, Delivered: h.delivered, Dead: h.dead, FailedAttempts: h.failed,
+		LastSuccess: h.lastSuccess, LastFailure: h.lastFailure, LastError: h.lastError,
+	}
+	if l.ring.len() > 0 || l.isDue(now) {
+		w.Paused = l.pauseReason
+	}
+	return w, h.changes
+}
+
+func compareKeys(a, b sidehook.WebhookKey) int {
+	return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.ID, b.ID))
+}
