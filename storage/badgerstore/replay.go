@@ -139,6 +139,7 @@ func (r *replayer) record(g *segment, info recordInfo, last bool) (bool, error) 
 	s.segs.account(list.deltas, info.seq)
 	s.marks, s.durable = list.marks, list.marks
 	s.committed.Store(info.seq)
+	s.checkpointIfDue()
 	return true, nil
 }
 
