@@ -85,6 +85,25 @@ func TestSpaceComesBack(t *testing.T) {
 	}
 }
 
+// TestManySegments: a large backlog is in larger segments, so that it does not take a file descriptor for every few
+// megabytes.
+func TestManySegments(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir, Options{segmentSize: 4 << 10})
+	for i := range 500 {
+		appendOne(t, s, i, storage.Placement{Webhook: key("w"), Queued: true})
+	}
+	if n := len(s.segs.table()); n < manySegments || n > 2*manySegments {
+		t.Errorf("%d segments", n)
+	}
+	must(t, crashing{s}.Close())
+	s = openStore(t, dir, Options{segmentSize: 4 << 10})
+	if n := deliverAll(t, s, "w"); n != 500 {
+		t.Errorf("delivered %d of 500", n)
+	}
+	checkHealth(t, s)
+}
+
 // TestStuckDeliveriesDoNotHoldSegments: what is live in segments that are mostly dead is written again elsewhere, its
 // saved request and its attempts, too.
 func TestStuckDeliveriesDoNotHoldSegments(t *testing.T) {

@@ -124,7 +124,7 @@ func (s *Store) readMeta() (from segPos, rows []segmentRow, err error) {
 // openLog opens the segments and replays what came after the last checkpoint.
 func (s *Store) openLog(from segPos, rows []segmentRow) error {
 	ss := s.segs
-	files, slots, err := openSegmentFiles(s.dir)
+	files, slots, err := openSegmentFiles(s.dir, ss.size)
 	ss.adopt(files, slots)
 	if err != nil {
 		return err

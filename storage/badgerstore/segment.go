@@ -18,7 +18,10 @@ import (
 const (
 	// segmentSize is where a segment ends: the record that reaches it is its last.
 	segmentSize = 8 << 20
-	segmentHead = 64
+	// A store of many segments makes further ones larger, for each takes a file descriptor.
+	manySegments = 64
+	largeFactor  = 4
+	segmentHead  = 64
 )
 
 const (
@@ -41,6 +44,7 @@ type segment struct {
 
 	file    *os.File
 	path    string
+	size    int64 // at which it ends
 	end     int64 // of its last record, aligned
 	written int64 // up to here the file's blocks have been written before
 
@@ -104,7 +108,7 @@ func makeSegmentFile(dir string, slot int, size int64, sync bool) (*segment, err
 	if err != nil {
 		return nil, fmt.Errorf("make a segment: %w", err)
 	}
-	g := &segment{file: f, path: path}
+	g := &segment{file: f, path: path, size: size}
 	if err = g.reserve(size); err == nil && sync {
 		err = errors.Join(f.Sync(), syncFolder(dir))
 	}
@@ -134,7 +138,7 @@ func syncFolder(dir string) error {
 }
 
 // openSegmentFiles opens every segment file of the folder.
-func openSegmentFiles(dir string) (files []*segment, slots int, err error) {
+func openSegmentFiles(dir string, size int64) (files []*segment, slots int, err error) {
 	names, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, 0, err
@@ -156,7 +160,7 @@ func openSegmentFiles(dir string) (files []*segment, slots int, err error) {
 		if err != nil {
 			return files, slots, fmt.Errorf("open a segment: %w", err)
 		}
-		g := &segment{file: f, path: path}
+		g := &segment{file: f, path: path, size: size}
 		files = append(files, g)
 		if err := g.readHead(); err != nil {
 			return files, slots, fmt.Errorf("read the head of a segment: %w", err)

@@ -126,7 +126,7 @@ func (ss *segments) replayed() {
 // roll begins the next segment when the current one has reached its end. When there is no room for another file the
 // current one goes on, so that results can still be written where the disk allows.
 func (ss *segments) roll() {
-	if ss.cur != nil && ss.cur.end < ss.size {
+	if ss.cur != nil && ss.cur.end < ss.cur.size {
 		return
 	}
 	err := ss.next()
@@ -145,10 +145,13 @@ func (ss *segments) next() error {
 	if g == nil {
 		var err error
 		ss.mu.Lock()
-		slot := ss.slots
+		slot, size := ss.slots, ss.size
 		ss.slots++
+		if len(ss.byID) >= manySegments {
+			size *= largeFactor
+		}
 		ss.mu.Unlock()
-		if g, err = makeSegmentFile(ss.dir, slot, ss.size, ss.sync); err != nil {
+		if g, err = makeSegmentFile(ss.dir, slot, size, ss.sync); err != nil {
 			return err
 		}
 	}
@@ -191,7 +194,7 @@ func (ss *segments) write(rec []byte) error {
 	}
 	_, err := g.file.WriteAt(rec, g.end)
 	if err == nil && ss.sync {
-		g.writeAhead(g.end+int64(len(rec)), len(rec), ss.size)
+		g.writeAhead(g.end+int64(len(rec)), len(rec))
 		err = unix.Fdatasync(int(g.file.Fd()))
 	}
 	if err != nil {
@@ -213,12 +216,12 @@ var zeros [8 << 10]byte
 
 // writeAhead writes zeros behind a small record that reached blocks never written before, so that the next ones do not.
 // A large record gains too little for what it costs.
-func (g *segment) writeAhead(end int64, size int, limit int64) {
+func (g *segment) writeAhead(end int64, size int) {
 	if end <= g.written {
 		return
 	}
 	g.written = end
-	room := min(limit-end, aheadBytes)
+	room := min(g.size-end, aheadBytes)
 	if size > smallRecord || room <= 0 {
 		return
 	}
@@ -308,7 +311,7 @@ func (ss *segments) release(before uint32, oldestReader uint64) {
 // retire keeps a file as a spare, or removes it.
 func (ss *segments) retire(g *segment) {
 	g.id = 0
-	if len(ss.spares) < maxSpares {
+	if len(ss.spares) < maxSpares && g.size == ss.size {
 		ss.spares = append(ss.spares, g)
 		return
 	}
@@ -341,7 +344,7 @@ func (ss *segments) usage() (size, live int64) {
 	ss.mu.RLock()
 	defer ss.mu.RUnlock()
 	for _, g := range ss.byID {
-		size += max(g.end, ss.size)
+		size += max(g.end, g.size)
 		live += g.live
 	}
 	return size, live
