@@ -212,7 +212,7 @@ const (
 	aheadBytes  = 512 << 10
 )
 
-var zeros [8 << 10]byte
+var zeros [4 << 10]byte
 
 // writeAhead writes zeros behind a small record that reached blocks never written before, so that the next ones do not.
 // A large record gains too little for what it costs.
