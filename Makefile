@@ -15,6 +15,9 @@ PKGS ?= ./...
 TESTFLAGS ?=
 # How long each fuzz target runs.
 FUZZTIME ?= 1m
+# How often make torture kills the sidecar, and how long make soak loads it.
+KILLS ?= 100
+SOAKTIME ?= 10m
 
 BIN := bin
 TOOLS := $(BIN)/tools
@@ -40,6 +43,14 @@ test: ## Install what the tests need, then run all of them under the race detect
 .PHONY: bench
 bench: build ## Measure against the bare net/http loop on this machine; ROW=one,fanout10 for some rows, ARGS=-list for a list
 	go run ./internal/bench $(if $(ROW),-row $(ROW)) $(ARGS)
+
+.PHONY: torture
+torture: ## Kill a sidecar KILLS (100) times under load and account for every acknowledged event
+	SIDEHOOK_E2E_KILLS=$(KILLS) go test -count=1 -v -timeout 60m -run '^TestTorture$$' $(TESTFLAGS) ./internal/e2e
+
+.PHONY: soak
+soak: build ## Load a sidecar for SOAKTIME (10m); fail when memory, goroutines, descriptors or disk grow
+	go run ./internal/bench -soak $(SOAKTIME) $(ARGS)
 
 .PHONY: lint
 lint: $(TOOLS)/stamp ## Check format, vet, staticcheck, protobuf, generated code, known vulnerabilities

@@ -50,6 +50,10 @@ const (
 	DefaultContentType = "application/json"
 )
 
+// TestSource is the source of the test events that the control plane makes, so that whoever looks at one knows where it
+// came from, and a test that is tried again, even after a restart, is told from other deliveries.
+const TestSource = "/sidehook/test"
+
 // ValidName reports whether s can be an app id, webhook id or the like: 1-64 of [A-Za-z0-9_-].
 func ValidName(s string) bool {
 	if s == "" || len(s) > MaxNameLen {

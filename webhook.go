@@ -38,6 +38,17 @@ type Webhook struct {
 	Status      WebhookStatus
 	// DisabledReason says why Status is disabled, for people.
 	DisabledReason string
+	// DisabledCause says who or what disabled it.
+	DisabledCause DisabledCause
+	// DisabledAt is since when; zero when it is not known, or enabled.
+	DisabledAt time.Time
+	// Ordering: OrderingNone by default.
+	Ordering Ordering
+	// RateLimit: none by default.
+	RateLimit RateLimit
+	// HistorySample is the share, 0 to 1, of successful deliveries whose attempt is kept in the history; nil for all.
+	// Attempts that fail are always kept. See Sample.
+	HistorySample *float64
 	// RetrySchedule holds the waits before the second, third, … attempt; nil for the default schedule.
 	RetrySchedule []time.Duration
 	// Timeout bounds one attempt from dialling to the end of the response.
@@ -113,6 +124,13 @@ func (w *Webhook) Normalize() {
 	if w.Timeout == 0 {
 		w.Timeout = DefaultTimeout
 	}
+	if w.Ordering == "" {
+		w.Ordering = OrderingNone
+	}
+	w.RateLimit.normalize()
+	if w.HistorySample != nil && *w.HistorySample == 1 {
+		w.HistorySample = nil
+	}
 	w.Signing.normalize()
 }
 
@@ -151,7 +169,10 @@ func (w *Webhook) Validate() error {
 	if err := w.validateHeaders(); err != nil {
 		return err
 	}
-	return w.validateRetrySchedule()
+	if err := w.validateRetrySchedule(); err != nil {
+		return err
+	}
+	return w.validateShaping()
 }
 
 func (w *Webhook) validateEvents() error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +134,16 @@ func TestWebhookValidate(t *testing.T) {
 		{"format", func(w *sidehook.Webhook) { w.Format = "soap" }},
 		{"transformer", func(w *sidehook.Webhook) { w.Transformer = "../x" }},
 		{"timeout", func(w *sidehook.Webhook) { w.Timeout = time.Hour }},
+		{"ordering", func(w *sidehook.Webhook) { w.Ordering = "strict" }},
+		{"rate_limit.per_second", func(w *sidehook.Webhook) { w.RateLimit.PerSecond = -1 }},
+		{"rate_limit.per_second", func(w *sidehook.Webhook) { w.RateLimit.PerSecond = math.NaN() }},
+		{"rate_limit.per_second", func(w *sidehook.Webhook) { w.RateLimit.PerSecond = math.Inf(1) }},
+		{"rate_limit.per_second", func(w *sidehook.Webhook) { w.RateLimit.Burst = 5 }},
+		{"rate_limit.burst", func(w *sidehook.Webhook) { w.RateLimit = sidehook.RateLimit{PerSecond: 1, Burst: 100_001} }},
+		{"rate_limit.burst", func(w *sidehook.Webhook) { w.RateLimit = sidehook.RateLimit{PerSecond: 1, Burst: -1} }},
+		{"history_sample", func(w *sidehook.Webhook) { w.HistorySample = new(1.5) }},
+		{"history_sample", func(w *sidehook.Webhook) { w.HistorySample = new(math.NaN()) }},
+		{"disabled_cause", func(w *sidehook.Webhook) { w.DisabledCause = "bored" }},
 		{"retry_policy.schedule[1]", func(w *sidehook.Webhook) { w.RetrySchedule = []time.Duration{time.Second, time.Millisecond} }},
 		{"retry_policy.schedule", func(w *sidehook.Webhook) { w.RetrySchedule = make([]time.Duration, 21) }},
 	} {

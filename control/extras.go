@@ -61,12 +61,12 @@ func (x *WebhookExtras) validate() error {
 // reasonSwitchedOff stands where nobody says why.
 const reasonSwitchedOff = "disabled by an operator"
 
-func (x *WebhookExtras) applyStatus(w *sidehook.Webhook) {
+func (x *WebhookExtras) applyStatus(w *sidehook.Webhook, now time.Time) {
 	switch x.Status {
 	case sidehook.WebhookEnabled:
-		w.Status, w.DisabledReason = sidehook.WebhookEnabled, ""
+		enable(w)
 	case sidehook.WebhookDisabled:
-		disable(w, reasonSwitchedOff)
+		disable(w, reasonSwitchedOff, sidehook.DisabledByPerson, now)
 	}
 }
 

@@ -124,6 +124,11 @@ type webhookRecord struct {
 	DisabledReason string          `json:"disabled_reason,omitempty"`
 	RetrySchedule  []time.Duration `json:"retry_schedule,omitempty"` // nanoseconds
 	Timeout        time.Duration   `json:"timeout"`                  // nanoseconds
+	DisabledCause  string          `json:"disabled_cause,omitempty"`
+	DisabledAt     time.Time       `json:"disabled_at,omitzero"`
+	Ordering       string          `json:"ordering,omitempty"` // absent: none
+	RateLimit      *rateRecord     `json:"rate_limit,omitempty"`
+	HistorySample  *float64        `json:"history_sample,omitempty"` // absent: 1
 	CreatedAt      time.Time       `json:"created_at"`
 	UpdatedAt      time.Time       `json:"updated_at"`
 }
@@ -134,6 +139,7 @@ func recordOfWebhook(w *sidehook.Webhook) *webhookRecord {
 		Transformer: w.Transformer, Status: string(w.Status), DisabledReason: w.DisabledReason,
 		RetrySchedule: w.RetrySchedule, Timeout: w.Timeout, CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt,
 	}
+	shapingToRecord(r, w)
 	for _, h := range w.Headers {
 		r.Headers = append(r.Headers, headerRecord(h))
 	}
@@ -151,6 +157,7 @@ func (r *webhookRecord) webhook(k sidehook.WebhookKey) *sidehook.Webhook {
 		DisabledReason: r.DisabledReason, RetrySchedule: r.RetrySchedule, Timeout: r.Timeout,
 		CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
 	}
+	shapingOfRecord(w, r)
 	for _, h := range r.Headers {
 		w.Headers = append(w.Headers, sidehook.Header(h))
 	}

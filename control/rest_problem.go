@@ -112,14 +112,38 @@ func plainDetail(location, message string) (string, string) {
 			return location + "." + name, "is required"
 		}
 	}
-	switch {
-	case message == "unexpected property":
-		return location, "is not a known field"
-	case strings.HasPrefix(message, "expected "):
-		return location, "must be " + article(strings.TrimPrefix(message, "expected "))
+	for _, r := range reworded {
+		if rest, ok := strings.CutPrefix(message, r.begins); ok {
+			return location, strings.ReplaceAll(r.says, "{}", strings.Trim(rest, `"`))
+		}
+	}
+	if rest, ok := strings.CutPrefix(message, "expected "); ok {
+		return location, "must be " + article(rest)
 	}
 	return location, message
 }
+
+// reworded are huma's messages, by how they begin, that do not read well after the name of a field, and what is said
+// instead: {} stands for what follows the beginning.
+var reworded = []struct{ begins, says string }{
+	{"unexpected property", "is not a known field"},
+	{"unknown query parameter", "is not a known parameter"},
+	{"expected value to be one of ", "must be one of {}"},
+	{"expected number >= ", "must be at least {}"},
+	{"expected number <= ", "must be at most {}"},
+	{"expected array length >= ", "must have at least {} entries"},
+	{"expected array length <= ", "must have at most {} entries"},
+	{"expected length >= ", "must have at least {} characters"},
+	{"expected length <= ", "must have at most {} characters"},
+	{"expected string to match pattern ", "must match {}"},
+	{"expected string to be RFC 3339 date-time", sayTime},
+	{"invalid date/time", sayTime},
+	{"invalid integer", "must be an integer"},
+	{"invalid float", "must be a number"},
+	{"invalid boolean", "must be true or false"},
+}
+
+const sayTime = "must be a time such as 2026-01-31T15:04:05Z"
 
 // article puts "a" or "an" before the name of a type.
 func article(s string) string {

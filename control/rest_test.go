@@ -19,7 +19,8 @@ func TestWebhookLifecycle(t *testing.T) {
 	const all = "/v1/apps/demo/webhooks"
 	made := p.do(p.admin, "POST", all, `{"name":" CRM ","url":"https://example.com/in","events":["person.*","*.created"],
 		"headers":[{"key":"X-A","value":"1"}],"automatic_retry":false,"format":"cloudevents","transformer":"redact",
-		"timeout":"2s","retry_policy":{"schedule":["5s","5m"]}}`).want(201)
+		"timeout":"2s","retry_policy":{"schedule":["5s","5m"]},"ordering":"key","rate_limit":{"per_second":2.5},
+		"history_sample":0}`).want(201)
 	id := made.str("id")
 	if !regexp.MustCompile(`^wh_[a-z2-7]{20,}$`).MatchString(id) {
 		t.Errorf("id is %q", id)
@@ -30,6 +31,7 @@ func TestWebhookLifecycle(t *testing.T) {
 	for field, want := range map[string]any{
 		"app": "demo", "name": "CRM", "url": "https://example.com/in", "automatic_retry": false, "format": "cloudevents",
 		"transformer": "redact", "timeout": "2s", "status": "enabled",
+		"ordering": "key", "history_sample": 0.0,
 	} {
 		if made.body[field] != want {
 			t.Errorf("%s is %v, want %v", field, made.body[field], want)
@@ -43,6 +45,12 @@ func TestWebhookLifecycle(t *testing.T) {
 	}
 
 	r := p.pub.get("demo", "apps/demo/webhooks/"+id)
+	if got := fmt.Sprint(made.body["rate_limit"]); got != "map[burst:3 per_second:2.5]" {
+		t.Errorf("rate limit is %s", got)
+	}
+	if r != nil && (r.Webhook.Ordering != sidehook.OrderingKey || r.Webhook.RateLimit.Burst != 3 || r.Webhook.Sample() != 0) {
+		t.Errorf("published %+v", r.Webhook)
+	}
 	if r == nil || r.Webhook.Name != "CRM" || len(r.Webhook.RetrySchedule) != 2 || r.Webhook.Headers[0].Key != "X-A" {
 		t.Fatalf("published %+v", r)
 	}
@@ -51,9 +59,10 @@ func TestWebhookLifecycle(t *testing.T) {
 	}
 
 	patched := p.do(p.admin, "PATCH", all+"/"+id, `{"name":"Sales","headers":null,"automatic_retry":null,"retry_policy":null,
-		"timeout":null,"transformer":null,"format":null}`).want(200)
+		"timeout":null,"transformer":null,"format":null,"ordering":null,"rate_limit":null,"history_sample":null}`).want(200)
 	for field, want := range map[string]any{
 		"name": "Sales", "automatic_retry": true, "format": "standard", "timeout": "15s", "transformer": nil,
+		"ordering": "none", "rate_limit": nil, "history_sample": 1.0,
 		"retry_policy": nil, "url": "https://example.com/in", "created_at": made.body["created_at"],
 	} {
 		if patched.body[field] != want {
@@ -68,7 +77,8 @@ func TestWebhookLifecycle(t *testing.T) {
 	}
 
 	off := p.do(p.admin, "POST", all+"/"+id+"/disable", `{"reason":"too slow"}`).want(200)
-	if off.str("status") != "disabled" || off.str("disabled_reason") != "too slow" {
+	if off.str("status") != "disabled" || off.str("disabled_reason") != "too slow" ||
+		off.body["disabled_at"] != off.body["updated_at"] || off.body["disabled_cause"] != nil {
 		t.Errorf("after disable: %s", off.raw)
 	}
 	if r := p.pub.get("demo", "apps/demo/webhooks/"+id); r.Webhook.Status != sidehook.WebhookDisabled {
@@ -78,7 +88,7 @@ func TestWebhookLifecycle(t *testing.T) {
 		t.Errorf("after disable again: %s", again.raw)
 	}
 	on := p.do(p.admin, "POST", all+"/"+id+"/enable", "").want(200)
-	if on.str("status") != "enabled" || on.body["disabled_reason"] != nil {
+	if on.str("status") != "enabled" || on.body["disabled_reason"] != nil || on.body["disabled_at"] != nil {
 		t.Errorf("after enable: %s", on.raw)
 	}
 
@@ -148,6 +158,16 @@ func TestBadWebhooks(t *testing.T) {
 		{"bad wait", "retry_policy", `{"schedule":["5s","soon"]}`, "body.retry_policy.schedule[1]", "duration"},
 		{"short wait", "retry_policy", `{"schedule":["5s","1ms"]}`, "body.retry_policy.schedule[1]", "1s"},
 		{"unknown in policy", "retry_policy", `{"max":3}`, "body.retry_policy.max", "not a known field"},
+		{"unknown ordering", "ordering", `"strict"`, "body.ordering", "none or key"},
+		{"number as ordering", "ordering", `1`, "body.ordering", "must be a string"},
+		{"no rate", "rate_limit", `{"burst":3}`, "body.rate_limit.per_second", "is required"},
+		{"zero rate", "rate_limit", `{"per_second":0}`, "body.rate_limit.per_second", "0.001"},
+		{"big rate", "rate_limit", `{"per_second":1e300}`, "body.rate_limit.per_second", "100000"},
+		{"bad burst", "rate_limit", `{"per_second":1,"burst":-1}`, "body.rate_limit.burst", "1 to"},
+		{"broken burst", "rate_limit", `{"per_second":1,"burst":1.5}`, "body.rate_limit.burst", "integer"},
+		{"rate as number", "rate_limit", `5`, "body.rate_limit", "must be an object"},
+		{"big sample", "history_sample", `1.1`, "body.history_sample", "0 to 1"},
+		{"sample as string", "history_sample", `"1"`, "body.history_sample", "must be a number"},
 		{"unknown field", "status", `"disabled"`, "body.status", "not a known field"},
 		{"read-only field", "id", `"wh_mine"`, "body.id", "not a known field"},
 	} {

@@ -55,7 +55,12 @@ type webhookView struct {
 	Timeout        string           `json:"timeout"`
 	RetryPolicy    *retryPolicyView `json:"retry_policy,omitempty" doc:"Absent: the default schedule"`
 	Status         string           `json:"status" enum:"enabled,disabled"`
+	Ordering       string           `json:"ordering" enum:"none,key"`
+	RateLimit      *rateLimitView   `json:"rate_limit,omitempty" doc:"Absent: no limit"`
+	HistorySample  float64          `json:"history_sample"`
 	DisabledReason string           `json:"disabled_reason,omitempty"`
+	DisabledCause  string           `json:"disabled_cause,omitempty" enum:"gone,failing" doc:"Absent when a person disabled it; gone: the endpoint answered 410; failing: nothing but failure for too long"`
+	DisabledAt     *time.Time       `json:"disabled_at,omitempty"`
 	CreatedAt      time.Time        `json:"created_at"`
 	UpdatedAt      time.Time        `json:"updated_at"`
 	// Health is set in the answers to get and list only.
@@ -72,6 +77,7 @@ func viewOfWebhook(w *sidehook.Webhook) webhookView {
 		AutomaticRetry: w.AutomaticRetry, Format: w.Format, Signing: viewOfSigning(w), Transformer: w.Transformer,
 		Timeout: w.Timeout.String(), Status: string(w.Status), DisabledReason: w.DisabledReason, CreatedAt: w.CreatedAt, UpdatedAt: w.UpdatedAt,
 	}
+	viewShaping(&v, w)
 	for _, x := range w.Headers {
 		v.Headers = append(v.Headers, headerView(x))
 	}
@@ -127,6 +133,9 @@ type webhookFields struct {
 	Transformer    optional[string]          `json:"transformer,omitempty" doc:"Transformer to run before the format; it must be installed on the sidecars. Default none"`
 	Timeout        optional[string]          `json:"timeout,omitempty" doc:"Longest one attempt may take, as in 15s (default); 100ms to 1m" example:"15s"`
 	RetryPolicy    optional[retryPolicyView] `json:"retry_policy,omitempty" doc:"When to try again. Default: 5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h"`
+	Ordering       optional[string]          `json:"ordering,omitempty" doc:"none (default), or key: events of one ordering key one at a time, in the order in which they were accepted"`
+	RateLimit      optional[rateLimitView]   `json:"rate_limit,omitempty" doc:"How many attempts it gets from one sidecar, replaced as a whole. Default: no limit"`
+	HistorySample  optional[float64]         `json:"history_sample,omitempty" doc:"Share, 0 to 1, of successful deliveries whose attempt is kept in the history; failed attempts always are. Default 1" example:"0.1"`
 	// Secret is for new webhooks alone.
 	Secret *string `json:"secret,omitempty" doc:"The key that the receiver has already: whsec_… for every scheme, whsk_… for the standard ones, or plain text of 8 to 256 bytes for twenty and hmac, where the text as it stands is the key. Default: a new one"`
 }
@@ -146,6 +155,9 @@ func (f *webhookFields) patch() (WebhookPatch, error) {
 	if sent := f.Signing.patch(signingView{}); sent != nil {
 		signing := sidehook.Signing(*sent)
 		p.Signing = &signing
+	}
+	if err := f.patchShaping(&p); err != nil {
+		return WebhookPatch{}, err
 	}
 	if err := f.patchTimes(&p); err != nil {
 		return WebhookPatch{}, err

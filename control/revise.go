@@ -58,10 +58,8 @@ func (s *Service) storeRevised(t *txn, stored, w *sidehook.Webhook) error {
 			return err
 		}
 	}
-	if w.Status == sidehook.WebhookEnabled {
-		w.DisabledReason = ""
-	}
 	w.UpdatedAt = s.now()
+	settleStatus(w, w.UpdatedAt)
 	t.put(webhookKey(w.Key()), recordOfWebhook(w))
 	return rename(t, w, stored.Name)
 }
@@ -70,8 +68,9 @@ func (s *Service) storeRevised(t *txn, stored, w *sidehook.Webhook) error {
 // the URL and events of spec and is enabled, the others go; when there is none, spec is created as CreateWebhook does.
 func (s *Service) ReplaceWebhooks(ctx context.Context, spec sidehook.Webhook, is func(*sidehook.Webhook) bool) (*sidehook.Webhook, error) {
 	fresh := spec
-	fresh.ID, fresh.Status, fresh.DisabledReason = newID(webhookIDPrefix), "", ""
+	fresh.ID, fresh.Status = newID(webhookIDPrefix), ""
 	fresh.Normalize()
+	settleStatus(&fresh, s.now())
 	if err := fresh.Validate(); err != nil {
 		return nil, err
 	}

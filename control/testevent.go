@@ -9,9 +9,6 @@ import (
 	"github.com/sidehook/sidehook"
 )
 
-// testSource is the source of test events, so that whoever looks at one knows where it came from.
-const testSource = "/sidehook/test"
-
 // TestEvent makes the event that tests a webhook of an app: of the type, with the sample of the app's catalogue and an id
 // of its own. Where there is no sample the payload says that it is a test. A strict app must know the type. Nothing is
 // sent.
@@ -33,7 +30,7 @@ func (s *Service) TestEvent(ctx context.Context, app, typ string) (*sidehook.Eve
 	case err != nil:
 		return nil, err
 	}
-	event := &sidehook.Event{App: app, ID: newID(testIDPrefix), Source: testSource, Type: typ, Time: now, Data: entry.Sample}
+	event := &sidehook.Event{App: app, ID: newID(testIDPrefix), Source: sidehook.TestSource, Type: typ, Time: now, Data: entry.Sample}
 	if len(event.Data) == 0 {
 		if event.Data, err = plainTestData(now); err != nil {
 			return nil, err

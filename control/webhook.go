@@ -30,10 +30,11 @@ func (s *Service) CreateWebhookWithKey(ctx context.Context, spec sidehook.Webhoo
 
 func (s *Service) createWebhook(ctx context.Context, spec sidehook.Webhook, extras *WebhookExtras) (*sidehook.Webhook, sidehook.Key, error) {
 	w := spec
-	w.ID, w.Status, w.DisabledReason = newID(webhookIDPrefix), "", ""
+	w.ID, w.Status = newID(webhookIDPrefix), ""
 	w.Name = strings.TrimSpace(w.Name)
 	w.Normalize()
-	extras.applyStatus(&w)
+	settleStatus(&w, s.now())
+	extras.applyStatus(&w, s.now())
 	if err := w.Validate(); err != nil {
 		return nil, sidehook.Key{}, err
 	}
@@ -183,6 +184,11 @@ type WebhookPatch struct {
 	Timeout *time.Duration
 	// RetrySchedule: empty for the default.
 	RetrySchedule *[]time.Duration
+	Ordering      *sidehook.Ordering // empty: the default
+	// RateLimit; the zero value for none.
+	RateLimit *sidehook.RateLimit
+	// HistorySample is a share, 0 to 1.
+	HistorySample *float64
 }
 
 func set[T any](field *T, value *T) {
@@ -205,6 +211,12 @@ func (p *WebhookPatch) apply(w *sidehook.Webhook) {
 	if len(w.RetrySchedule) == 0 {
 		w.RetrySchedule = nil
 	}
+	set(&w.Ordering, p.Ordering)
+	set(&w.RateLimit, p.RateLimit)
+	if p.HistorySample != nil {
+		sample := *p.HistorySample
+		w.HistorySample = &sample
+	}
 }
 
 // UpdateWebhook changes a webhook and its UpdatedAt. A change to a signing scheme under which the webhook's newest secret
@@ -220,7 +232,7 @@ func (s *Service) patchWebhook(ctx context.Context, k sidehook.WebhookKey, patch
 		}
 		before, scheme := w.Name, w.Scheme()
 		patch.apply(w)
-		extras.applyStatus(w)
+		extras.applyStatus(w, s.now())
 		w.Name = strings.TrimSpace(w.Name)
 		w.Normalize()
 		if err := w.Validate(); err != nil {
@@ -266,11 +278,7 @@ func releaseName(t *txn, app, name string) error {
 // EnableWebhook lets a webhook get new deliveries. An enabled one stays as it is.
 func (s *Service) EnableWebhook(ctx context.Context, k sidehook.WebhookKey) (*sidehook.Webhook, error) {
 	return s.updateWebhook(ctx, k, "webhook enabled", func(_ *txn, w *sidehook.Webhook) (bool, error) {
-		if w.Status == sidehook.WebhookEnabled {
-			return false, nil
-		}
-		w.Status, w.DisabledReason = sidehook.WebhookEnabled, ""
-		return true, nil
+		return enable(w), nil
 	})
 }
 
@@ -282,16 +290,8 @@ func (s *Service) DisableWebhook(ctx context.Context, k sidehook.WebhookKey, rea
 		return nil, err
 	}
 	return s.updateWebhook(ctx, k, "webhook disabled", func(_ *txn, w *sidehook.Webhook) (bool, error) {
-		return disable(w, reason), nil
+		return disable(w, reason, sidehook.DisabledByPerson, s.now()), nil
 	})
-}
-
-func disable(w *sidehook.Webhook, reason string) bool {
-	if w.Status == sidehook.WebhookDisabled {
-		return false
-	}
-	w.Status, w.DisabledReason = sidehook.WebhookDisabled, reason
-	return true
 }
 
 // ReasonGone is why DisableGone disables.
@@ -301,7 +301,7 @@ const ReasonGone = "endpoint answered 410 Gone"
 // after that (then somebody may have mended it) or is gone itself.
 func (s *Service) DisableGone(ctx context.Context, k sidehook.WebhookKey, at time.Time) error {
 	_, err := s.updateWebhook(ctx, k, "webhook disabled: "+ReasonGone, func(_ *txn, w *sidehook.Webhook) (bool, error) {
-		return !w.UpdatedAt.After(at) && disable(w, ReasonGone), nil
+		return !w.UpdatedAt.After(at) && disable(w, ReasonGone, sidehook.DisabledByGone, s.now()), nil
 	})
 	if errors.Is(err, sidehook.ErrNotFound) {
 		return nil

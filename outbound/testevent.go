@@ -23,11 +23,7 @@ type TestSent struct {
 // ErrDisabled: the webhook gets no attempts, by its configuration or because its endpoint is gone.
 var ErrDisabled = errors.New("webhook is disabled")
 
-// testSource is the source of the test events that the control plane makes. It is how a test that is tried again, even
-// after a restart, is told from other deliveries.
-const testSource = "/sidehook/test"
-
-func isTest(event *sidehook.Event) bool { return event.Source == testSource }
+func isTest(event *sidehook.Event) bool { return event.Source == sidehook.TestSource }
 
 // SendTest sends an event, which must be valid, normalized and not changed any more, to one webhook alone, whatever its
 // patterns: it becomes durable and goes through the pipeline at once, past everything that waits for the endpoint, its

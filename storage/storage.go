@@ -66,6 +66,10 @@ type Store interface {
 	// false for one that does not wait there: being attempted, finished, unknown, or of the HoldQueue.
 	Hasten(ctx context.Context, id sidehook.DeliveryID, now time.Time) (bool, error)
 
+	// PutBacks lists the queued deliveries of a webhook that were attempted before, or put back with a due time, in the
+	// order of Claim; perhaps others that do not wait where they were put when their event was accepted. It is one moment.
+	PutBacks(ctx context.Context, key sidehook.WebhookKey) iter.Seq2[PutBack, error]
+
 	// Deliveries lists deliveries from the history and the queues, newest first, by the query. A page. Deliveries of
 	// the HoldQueue are not listed.
 	Deliveries(ctx context.Context, q Query) (Page, error)
@@ -162,6 +166,9 @@ type Claimed struct {
 	Webhook sidehook.WebhookKey
 	// Event is always complete: a pending delivery keeps its event.
 	Event *sidehook.Event
+	// AcceptedAt is when its event became durable, DueAt when it was due: the same unless it was queued or put back for
+	// another time.
+	AcceptedAt, DueAt time.Time
 	// Attempts made so far.
 	Attempts int
 	// FirstAt is when the first attempt began, zero before it.

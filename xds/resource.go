@@ -165,6 +165,9 @@ func WebhookFromProto(m *configv1.Webhook) (*sidehook.Webhook, error) {
 		AutomaticRetry: m.GetAutomaticRetry(), Format: m.GetFormat(), Transformer: m.GetTransformer(),
 		DisabledReason: m.GetDisabledReason(), Signing: signingFromProto(m.GetSigning()),
 	}
+	if err := shapingFromProto(w, m); err != nil {
+		return nil, err
+	}
 	var err error
 	if w.CreatedAt, err = timeFromProto("created_at", m.GetCreatedAt()); err != nil {
 		return nil, err
@@ -218,6 +221,7 @@ func WebhookToProto(w *sidehook.Webhook) *configv1.Webhook {
 	if w.Status == sidehook.WebhookDisabled {
 		m.Status = configv1.WebhookStatus_WEBHOOK_STATUS_DISABLED
 	}
+	shapingToProto(m, w)
 	for _, h := range w.Headers {
 		m.Headers = append(m.Headers, &configv1.Header{Key: h.Key, Value: h.Value})
 	}

@@ -48,6 +48,8 @@ func TestRoundTrip(t *testing.T) {
 		Scheme: "hmac", Algorithm: "sha512", Encoding: "base64", Header: "X-S", Prefix: "p=", Template: "{id}{body}",
 		TimestampHeader: "X-T",
 	}
+	full.Ordering, full.RateLimit = sidehook.OrderingKey, sidehook.RateLimit{PerSecond: 0.5, Burst: 3}
+	full.HistorySample, full.DisabledCause, full.DisabledAt = new(0.0), sidehook.DisabledByFailing, at
 	full.Timeout, full.CreatedAt, full.UpdatedAt = 3*time.Second, at, at.Add(time.Hour)
 	secret := testSecret("full", "s1")
 	secret.NotBefore, secret.NotAfter = at, at.Add(time.Hour)
@@ -187,6 +189,19 @@ func TestParseRefuses(t *testing.T) {
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Signing = &configv1.Signing{Scheme: "hmac"} }), "signing.header: "},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Signing = &configv1.Signing{Encoding: "hex"} }), "signing.encoding: "},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Status = 9 }), "status: "},
+		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Ordering = 9 }), "ordering: "},
+		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.DisabledCause = 9 }), "disabled_cause: "},
+		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.RateLimit = &configv1.RateLimit{} }), "rate_limit.per_second: "},
+		{wName, WebhookType, webhook(func(m *configv1.Webhook) {
+			m.RateLimit = &configv1.RateLimit{PerSecond: math.NaN()}
+		}), "rate_limit.per_second: "},
+		{wName, WebhookType, webhook(func(m *configv1.Webhook) {
+			m.RateLimit = &configv1.RateLimit{PerSecond: 1, Burst: math.MaxUint32}
+		}), "rate_limit.burst: "},
+		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.HistorySample = new(-0.1) }), "history_sample: "},
+		{wName, WebhookType, webhook(func(m *configv1.Webhook) {
+			m.DisabledAt = &timestamppb.Timestamp{Nanos: -5}
+		}), "disabled_at: "},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Timeout = durationpb.New(0) }), "timeout: "},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) {
 			m.Timeout = &durationpb.Duration{Seconds: math.MaxInt64}

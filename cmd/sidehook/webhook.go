@@ -61,6 +61,7 @@ type webhookFlags struct {
 	automaticRetry                                bool
 	timeout                                       time.Duration
 	signing                                       signingFlags
+	shaping                                       shapingFlags
 }
 
 func (f *webhookFlags) register(cmd *cobra.Command) {
@@ -74,6 +75,7 @@ func (f *webhookFlags) register(cmd *cobra.Command) {
 		`waits before the 2nd, 3rd, … attempt, such as 5s,5m,30m; "default" for the default schedule`)
 	flags.StringVar(&f.format, "format", "", "shape of the requests: "+strings.Join(sidehook.Formats(), ", ")+" (default standard)")
 	f.signing.register(cmd)
+	f.shaping.register(cmd)
 	flags.StringVar(&f.transformer, "transformer", "", "transformer of the sidecars to run first")
 	flags.DurationVar(&f.timeout, "timeout", 0, "longest one attempt may take (default 15s)")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(
@@ -118,6 +120,9 @@ func (f *webhookFlags) fields(cmd *cobra.Command) (client.WebhookFields, error) 
 			return out, err
 		}
 		out.RetryPolicy = &policy
+	}
+	if err := f.shaping.read(cmd, &out); err != nil {
+		return out, err
 	}
 	signing, err := f.signing.read(cmd)
 	out.Signing = signing
@@ -267,10 +272,7 @@ func (w *webhooks) getCommand() *cobra.Command {
 }
 
 func printWebhook(out io.Writer, w *client.Webhook) {
-	status := w.Status
-	if w.DisabledReason != "" {
-		status += " (" + w.DisabledReason + ")"
-	}
+	status := describeStatus(w)
 	schedule := "default"
 	if !w.AutomaticRetry {
 		schedule = "none"
@@ -287,6 +289,7 @@ func printWebhook(out io.Writer, w *client.Webhook) {
 	pairs = append(pairs,
 		"Automatic retry", yesNo(w.AutomaticRetry), "Retry schedule", schedule, "Timeout", w.Timeout,
 		"Format", w.Format, "Signing", describeSigning(w.Signing), "Transformer", w.Transformer,
+		"Ordering", w.Ordering, "Rate limit", describeRate(w.RateLimit), "History sample", describeSample(w.HistorySample),
 		"Created", timeCell(w.CreatedAt), "Updated", timeCell(w.UpdatedAt))
 	if h := w.Health; h != nil {
 		pairs = append(pairs, "Delivered", count(h.Delivered), "Dead", count(h.Dead), "Failed attempts", count(h.FailedAttempts),

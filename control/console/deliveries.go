@@ -25,9 +25,9 @@ func (c *Console) deliveryRoutes() {
 // Bounds of what the list of deliveries shows.
 const (
 	deliveryRows  = 20
-	maxShownURL   = 200  // characters
-	maxShownError = 300  // characters
-	maxChoices    = 8000 // bytes of event types that the filter offers
+	maxShownURL   = 200    // characters
+	maxShownError = 300    // characters
+	maxChoices    = 10_000 // bytes of markup of what a field offers
 )
 
 // deliveryList is the data of deliveries.html.
@@ -188,7 +188,7 @@ func (v *visit) typeChoices() ([]string, error) {
 	var names []string
 	size := 0
 	for _, t := range types {
-		if size += len(t.Type); size > maxChoices {
+		if size += len(t.Type) + len(`<option value=""></option>`); size > maxChoices {
 			break
 		}
 		names = append(names, t.Type)

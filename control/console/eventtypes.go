@@ -29,7 +29,9 @@ func (c *Console) eventTypeRoutes() {
 // Bounds of what the catalogue shows.
 const (
 	eventTypeRows     = 20
-	samplesAllowance  = 72_000 // of a page, in bytes of markup
+	samplesAllowance  = 105_000 // of a page, in bytes of markup
+	rowMarkup         = 2_400   // of an event type, at most, without its texts
+	maxShownWebhooks  = 5       // of an event type
 	sampleAllowance   = 12_000
 	maxShownSentences = 500 // characters of a description in the list
 )
@@ -57,7 +59,8 @@ type eventTypeRow struct {
 	Type, Name, Description string
 	// OtherName is the name in the console's other language, where it has one of its own.
 	OtherName, OtherLang string
-	Webhooks             []*sidehook.Webhook // that want it
+	Webhooks             []*sidehook.Webhook // that want it, the first few
+	Wanted               int                 // how many want it
 	Path                 string
 	Sample, Schema       *shownBody
 }
@@ -93,6 +96,9 @@ func (v *visit) listEventTypes(code int, data *eventTypeList) error {
 		data.Next = pageOf(data.Query, page+1)
 	}
 	room := allowance(samplesAllowance)
+	for _, t := range found { // what is around the samples comes first
+		room -= allowance(rowMarkup + 12*len(t.Type) + 5*len(t.Product) + 10*len(sidehook.InLanguage(t.Name, v.lang)))
+	}
 	for _, t := range found {
 		if n := len(data.Products); n == 0 || data.Products[n-1].Product != t.Product {
 			data.Products = append(data.Products, eventTypeGroup{Product: t.Product})
@@ -139,7 +145,7 @@ func speaksOf(t *sidehook.EventType, query string) bool {
 func (v *visit) eventTypeRow(t *sidehook.EventType, webhooks []*sidehook.Webhook, room *allowance) eventTypeRow {
 	row := eventTypeRow{
 		Type: t.Type, Name: sidehook.InLanguage(t.Name, v.lang), Path: v.appPath("event-types", t.Type),
-		Description: room.text(shorten(sidehook.InLanguage(t.Description, v.lang), maxShownSentences), samplesAllowance),
+		Description: room.text(shorten(sidehook.InLanguage(t.Description, v.lang), maxShownSentences), sampleAllowance),
 	}
 	for _, lang := range languages {
 		if text, ok := t.Name[lang]; ok && lang != v.lang && text != row.Name {
@@ -147,7 +153,10 @@ func (v *visit) eventTypeRow(t *sidehook.EventType, webhooks []*sidehook.Webhook
 		}
 	}
 	for _, w := range webhooks {
-		if slices.ContainsFunc(w.Events, func(pattern string) bool { return match.MatchPattern(pattern, t.Type) }) {
+		if !slices.ContainsFunc(w.Events, func(pattern string) bool { return match.MatchPattern(pattern, t.Type) }) {
+			continue
+		}
+		if row.Wanted++; row.Wanted <= maxShownWebhooks {
 			row.Webhooks = append(row.Webhooks, w)
 		}
 	}

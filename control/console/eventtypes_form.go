@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"html"
 	"maps"
 	"net/http"
 	"strings"
@@ -16,9 +17,12 @@ type eventTypeForm struct {
 	// Texts are the names and descriptions, in the languages of the console, the reader's first.
 	Texts          []eventTypeText
 	Sample, Schema string
-	Products       []string // that there are
-	Path           string   // to post to
-	Problems       *problems
+	// LargeSample and LargeSchema are the sizes of what is too large to be edited here, in bytes; 0 where it is not. It
+	// stays as it is.
+	LargeSample, LargeSchema int
+	Products                 []string // that there are
+	Path                     string   // to post to
+	Problems                 *problems
 }
 
 type eventTypeText struct {
@@ -44,7 +48,7 @@ func (v *visit) showEventTypeForm(code int, f *eventTypeForm) error {
 		if n := len(f.Products); t.Product == "" || n > 0 && f.Products[n-1] == t.Product {
 			continue
 		}
-		if size += len(t.Product); size > maxChoices {
+		if size += len(html.EscapeString(t.Product)) + len(`<option value=""></option>`); size > maxChoices {
 			break
 		}
 		f.Products = append(f.Products, t.Product)
@@ -62,15 +66,18 @@ func (v *visit) eventTypeTexts(t *sidehook.EventType) []eventTypeText {
 	return texts
 }
 
-// maxEdited bounds a sample or schema that is put on lines of its own to be edited, so that pages stay small; a larger
-// one is shown as it is stored.
-const maxEdited = 16 << 10
+// maxEdited bounds the markup of a sample or schema in a form, in bytes, so that pages stay small.
+const maxEdited = 36_000
 
-func editable(b []byte) string {
-	if pretty := indented(b); len(pretty) <= maxEdited {
-		return string(pretty)
+// editable is JSON to be edited, on lines of its own where there is room for them; large is its size when there is none
+// for it at all.
+func editable(b []byte) (text string, large int) {
+	for _, text := range []string{string(indented(b)), string(b)} {
+		if len(html.EscapeString(text)) <= maxEdited {
+			return text, 0
+		}
 	}
-	return string(b)
+	return "", len(b)
 }
 
 func (v *visit) editEventType() error {
@@ -78,9 +85,10 @@ func (v *visit) editEventType() error {
 	if err != nil {
 		return err
 	}
-	return v.showEventTypeForm(http.StatusOK, &eventTypeForm{
-		Type: t.Type, Product: t.Product, Texts: v.eventTypeTexts(t), Sample: editable(t.Sample), Schema: editable(t.Schema),
-	})
+	f := &eventTypeForm{Type: t.Type, Product: t.Product, Texts: v.eventTypeTexts(t)}
+	f.Sample, f.LargeSample = editable(t.Sample)
+	f.Schema, f.LargeSchema = editable(t.Schema)
+	return v.showEventTypeForm(http.StatusOK, f)
 }
 
 func (v *visit) readEventTypeForm() *eventTypeForm {
@@ -96,7 +104,12 @@ func (v *visit) readEventTypeForm() *eventTypeForm {
 // apply changes an event type to what the form says; texts in languages that it has not stay.
 func (f *eventTypeForm) apply(t *sidehook.EventType) {
 	t.Type, t.Product = f.Type, f.Product
-	t.Sample, t.Schema = bytes.TrimSpace([]byte(f.Sample)), bytes.TrimSpace([]byte(f.Schema))
+	if f.LargeSample == 0 {
+		t.Sample = bytes.TrimSpace([]byte(f.Sample))
+	}
+	if f.LargeSchema == 0 {
+		t.Schema = bytes.TrimSpace([]byte(f.Schema))
+	}
 	t.Name, t.Description = maps.Clone(t.Name), maps.Clone(t.Description)
 	for _, text := range f.Texts {
 		t.Name = withText(t.Name, text.Lang, text.Name)
@@ -135,6 +148,13 @@ func (v *visit) updateEventType() error {
 	}
 	f := v.readEventTypeForm()
 	f.Type = t.Type
+	// A form without the field was one that had no room for it.
+	if !v.r.PostForm.Has("sample") {
+		f.LargeSample = len(t.Sample)
+	}
+	if !v.r.PostForm.Has("schema") {
+		f.LargeSchema = len(t.Schema)
+	}
 	return v.saveEventType(f, *t)
 }
 

@@ -16,6 +16,9 @@ func TestSecretIsShownOnDemand(t *testing.T) {
 	s.check(err)
 	r := s.signedIn("vi")
 	page := r.get(demo + "/" + w.ID).want(200)
+	if !strings.Contains(page.body, "data-live-url") {
+		t.Error("the page does not follow what changes")
+	}
 	if strings.Contains(page.body, key.Reveal()) || strings.Contains(page.body, "whsec_") {
 		t.Error("the secret is on the page before anybody asked")
 	}
@@ -27,6 +30,9 @@ func TestSecretIsShownOnDemand(t *testing.T) {
 		t.Error("the secret may be kept by a cache")
 	}
 	checkPage(t, shown)
+	if strings.Contains(shown.body, "data-live-url") {
+		t.Error("the page with the secret wants to be fetched again when something changes, which cannot be")
+	}
 	if strings.Contains(s.log.String(), key.Reveal()) {
 		t.Error("the secret is in the log")
 	}

@@ -174,13 +174,13 @@ func (v *visit) render(code int, name string, data any) error {
 	}
 	if v.app != nil {
 		p.AppPath = v.appPath()
-		p.Live = v.appPath("live")
 		for _, t := range v.c.tabs {
 			path := p.AppPath + "/" + t.path
 			p.Tabs = append(p.Tabs, pageTab{path, v.t(t.text), v.r.URL.Path == path || strings.HasPrefix(v.r.URL.Path, path+"/")})
 		}
-	} else if p.Admin {
-		p.Live = Root + "live"
+	}
+	if v.r.Method == http.MethodGet { // the answer to a form cannot be fetched again when something changes
+		p.Live = v.livePath()
 	}
 	if v.token != nil && !v.isHTMX() {
 		p.Toast = v.takeNote()
@@ -195,6 +195,17 @@ func (v *visit) render(code int, name string, data any) error {
 	v.w.WriteHeader(code)
 	_, _ = v.w.Write(b.Bytes()) // the reader has gone if this fails
 	return nil
+}
+
+// livePath is that of the live stream for this page; empty where there is none.
+func (v *visit) livePath() string {
+	switch {
+	case v.app != nil:
+		return v.appPath("live")
+	case v.token != nil && v.token.Kind == control.TokenAdmin:
+		return Root + "live"
+	}
+	return ""
 }
 
 // back is where the switch of the language leads: to this page, or to the start when it is the answer to a form and
@@ -238,7 +249,7 @@ func (v *visit) confirmed(question, cancel string) (bool, error) {
 			keep[name] = v.r.PostForm.Get(name)
 		}
 	}
-	return false, v.render(http.StatusOK, "confirm", confirmPage{question, v.r.URL.Path, cancel, keep})
+	return false, v.render(http.StatusOK, "confirm", confirmPage{question, v.r.URL.EscapedPath(), cancel, keep})
 }
 
 // confirmPage is the data of confirm.html.

@@ -19,7 +19,6 @@ import (
 
 // Bounds of commands.
 const (
-	maxCommands        = 16 // under way at once, on a stream
 	maxCommandTime     = 2 * time.Minute
 	maxFailureText     = 1024 // bytes
 	maxDeliveriesAsked = 200
@@ -30,13 +29,13 @@ const (
 type commander struct {
 	obey    func(ctx context.Context, c *fleetv1.Command) (*fleetv1.Answer, error)
 	answers chan *fleetv1.Answer
-	places  chan struct{}
+	places  places
 	running sync.WaitGroup
 	log     *slog.Logger
 }
 
 func newCommander(obey func(context.Context, *fleetv1.Command) (*fleetv1.Answer, error), log *slog.Logger) *commander {
-	return &commander{obey: obey, answers: make(chan *fleetv1.Answer), places: make(chan struct{}, maxCommands), log: log}
+	return &commander{obey: obey, answers: make(chan *fleetv1.Answer), log: log}
 }
 
 // take starts a command, or refuses it. ctx ends with the stream.
@@ -46,23 +45,18 @@ func (c *commander) take(ctx context.Context, command *fleetv1.Command) {
 		c.fail(ctx, command, sidehook.Fieldf("within", "is required: more than 0 and at most %s", maxCommandTime))
 		return
 	}
-	select {
-	case c.places <- struct{}{}:
-	default:
-		c.fail(ctx, command, errTooMany)
+	leave, err := c.places.take(command)
+	if err != nil {
+		c.fail(ctx, command, err)
 		return
 	}
 	c.running.Go(func() {
-		defer func() { <-c.places }()
+		defer leave()
 		c.carryOut(ctx, command, within.AsDuration())
 	})
 }
 
-// Errors that commands fail with, besides those of what they ask for.
-var (
-	errTooMany        = fmt.Errorf("%d commands are under way already; ask again later", maxCommands)
-	errUnknownCommand = errors.New("this sidecar's version does not know the command")
-)
+var errUnknownCommand = errors.New("this sidecar's version does not know the command")
 
 func (c *commander) carryOut(stream context.Context, command *fleetv1.Command, within time.Duration) {
 	ctx, cancel := context.WithTimeoutCause(stream, within, fmt.Errorf("not done within %s: %w", within, context.DeadlineExceeded))
@@ -100,6 +94,7 @@ func (c *commander) answer(ctx context.Context, a *fleetv1.Answer) {
 func failureOf(err error) (codes.Code, string) {
 	code := codes.Internal
 	var fe *sidehook.FieldError
+	var tooMany *tooManyError
 	switch {
 	case errors.As(err, &fe):
 		return codes.InvalidArgument, fe.Error()
@@ -109,7 +104,7 @@ func failureOf(err error) (codes.Code, string) {
 		code = codes.NotFound
 	case errors.Is(err, outbound.ErrDisabled):
 		code = codes.FailedPrecondition
-	case errors.Is(err, sidehook.ErrFull), errors.Is(err, errTooMany):
+	case errors.Is(err, sidehook.ErrFull), errors.As(err, &tooMany):
 		code = codes.ResourceExhausted
 	case errors.Is(err, errUnknownCommand):
 		code = codes.Unimplemented

@@ -464,16 +464,56 @@ func TestFleetRefusesBadCommands(t *testing.T) {
 func TestFleetBearsSoManyCommandsAndEndsThemWithTheStream(t *testing.T) {
 	s, _ := endpointSidecar(t, "")
 	c, stop := connectFleet(t, s)
-	for range maxCommands {
-		c.send(sendTest("none")) // waits for a webhook that does not come
+	of := func(app string) *fleetv1.Command {
+		return sendTest("none", func(a *fleetv1.SendTestEvent) { a.App, a.Event.App = app, app })
 	}
-	c.fails("one too many", list(&fleetv1.ListDeliveries{App: "demo", Limit: 1}), codes.ResourceExhausted, "16 commands")
+	for i := range maxSlow {
+		c.send(of(fmt.Sprint("app", i/maxSlowOfApp))) // waits for a webhook that does not come
+	}
+	c.fails("a test too many", of("another"), codes.ResourceExhausted, "12 tests and replays are")
+	c.fails("a replay too many", replayAsk(&fleetv1.ReplayDeliveries{App: "demo", Webhook: "w"}), codes.ResourceExhausted, "12 tests and replays are")
+	if a := c.do(list(&fleetv1.ListDeliveries{App: "demo", Limit: 1})); a.GetDeliveryList() == nil {
+		t.Errorf("with tests under way a list is answered by %v", a)
+	}
 	stop() // returns when all have ended
 	select {
 	case a := <-c.answers:
 		t.Errorf("answered %v", a)
 	case <-c.ended:
 	}
+}
+
+func TestPlacesOfCommands(t *testing.T) {
+	var p places
+	quick, slow := list(&fleetv1.ListDeliveries{App: "a"}), sendTest("w", func(a *fleetv1.SendTestEvent) { a.App = "a" })
+	var leave []func()
+	take := func(c *fleetv1.Command, times int) {
+		t.Helper()
+		for range times {
+			l, err := p.take(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leave = append(leave, l)
+		}
+	}
+	full := func(c *fleetv1.Command, words string) {
+		t.Helper()
+		if _, err := p.take(c); err == nil || !strings.HasPrefix(err.Error(), words) {
+			t.Errorf("got %v, want %s", err, words)
+		}
+	}
+	take(slow, maxSlowOfApp)
+	full(slow, "6 tests and replays of the app")
+	take(quick, maxCommands-maxSlowOfApp)
+	full(quick, "16 commands")
+	for _, l := range leave {
+		l()
+	}
+	if p.taken != 0 || p.slow != 0 || len(p.slowOf) != 0 {
+		t.Errorf("left behind: %d, %d, %v", p.taken, p.slow, p.slowOf)
+	}
+	take(slow, maxSlowOfApp)
 }
 
 func TestFleetDrains(t *testing.T) {

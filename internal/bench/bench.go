@@ -44,6 +44,9 @@ func (b *bench) close() error {
 	return errors.Join(b.recv.stop(), os.RemoveAll(b.dir))
 }
 
+// scaled is a size of the row, or the part of it that was asked for.
+func (b *bench) scaled(n int) int { return max(1, int(float64(n)*b.set.scale)) }
+
 // add reports a figure of the row.
 func (b *bench) add(metric string, value float64, unit string) {
 	b.rep.add(b.name, metric, value, unit)

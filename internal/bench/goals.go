@@ -40,6 +40,11 @@ const (
 	busyMemory  = "resident, at 1,000/s"
 	fullMemory  = "resident, 1,000,000 pending"
 	perDelivery = "written to disk per delivery"
+	took        = "took"
+
+	ratioThousand = "ratio of the rate with 1,000 webhooks to that with 10"
+	ratioMany     = "ratio of the rate with 100,000 webhooks to that with 10"
+	perEndpoint   = "resident (RssAnon) per endpoint"
 )
 
 // goals are those of the design.
@@ -59,4 +64,18 @@ var goals = map[goalKey]goal{
 	{"start", ready}:          {false, 50, "ms"},
 	{"start", readyLoaded}:    {false, 1000, "ms"},
 	{"disk", perDelivery}:     {false, 200, "B"},
+	{"fleet", p99}:            {false, 1000, "ms"},
+	{"growth", ratioThousand}: {true, 0.8, "×"},
+	{"growth", ratioMany}:     {true, 0.8, "×"},
+}
+
+// rowGoal is how long any row may take, with its set-up.
+var rowGoal = goal{false, 60, "s"}
+
+func goalOf(row, metric string) (goal, bool) {
+	if metric == took && row != soakName {
+		return rowGoal, true
+	}
+	g, ok := goals[goalKey{row, metric}]
+	return g, ok
 }

@@ -29,11 +29,13 @@ type settings struct {
 	dir      string
 	json     string
 	profile  string
+	scale    float64 // of the sizes in fleet and growth
 }
 
 func main() {
 	role := flag.String("role", "", "internal: what a child process is")
 	rows := flag.String("row", "", "rows to measure, separated by commas (default: all; see -list)")
+	soakFor := flag.Duration("soak", 0, "instead of rows: run for so long, and fail when anything grows")
 	list := flag.Bool("list", false, "list the rows and exit")
 	var s settings
 	flag.DurationVar(&s.duration, "duration", 10*time.Second, "how long a rate is measured, after the warm-up")
@@ -47,6 +49,7 @@ func main() {
 	flag.StringVar(&s.dir, "data", "data", "folder for the sidecar's data, on the disk to measure; emptied afterwards")
 	flag.StringVar(&s.json, "json", "bench/results.json", "where the results go; empty: nowhere")
 	flag.StringVar(&s.profile, "profile", "", "folder for a profile of the sidecar by perf, for each row")
+	flag.Float64Var(&s.scale, "scale", 1, "for trying out: the part of their sizes that the rows fleet and growth and the soak have")
 	flag.Parse()
 
 	if *role == roleReceiver {
@@ -66,6 +69,9 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if *soakFor > 0 {
+		exit(soak(ctx, s, *soakFor))
+	}
 	exit(measureAll(ctx, s, chosen))
 }
 
@@ -111,5 +117,10 @@ func measure(ctx context.Context, s settings, r row, rep *report) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
-	return r.run(b)
+	began := time.Now()
+	if err := r.run(b); err != nil {
+		return err
+	}
+	b.add(took, time.Since(began).Seconds(), "s")
+	return nil
 }

@@ -24,6 +24,9 @@ const roleReceiver = "receiver"
 // hangPath is where a request gets no answer.
 const hangPath = "/hang"
 
+// flakyPath is where one event in ten is refused when it comes first.
+const flakyPath = "/flaky"
+
 // The receiver's control endpoint, on a listener of its own.
 const (
 	controlSummary = "/summary"
@@ -31,7 +34,7 @@ const (
 	controlReset   = "/reset"
 )
 
-// runReceiver is the receiver's process. It prints its two addresses, then, as 8 bytes each, how many deliveries have
+// runReceiver is the receiver's process. It prints its three addresses, then, as 8 bytes each, how many deliveries have
 // arrived, and ends when its input does.
 func runReceiver() error {
 	r := &receiving{ledger: newLedger(), wake: make(chan struct{}, 1)}
@@ -43,8 +46,13 @@ func runReceiver() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s\n%s\n", data.Addr(), ctl.Addr())
-	failed := make(chan error, 3)
+	wide, err := net.Listen("tcp4", ":0") // every address of 127.0.0.0/8, which cannot be listened on alone
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s\n%s\n%s\n", data.Addr(), ctl.Addr(), wide.Addr())
+	failed := make(chan error, 4)
+	go func() { failed <- http.Serve(loopbackOnly{wide}, http.HandlerFunc(r.serve)) }()
 	go func() { failed <- http.Serve(data, http.HandlerFunc(r.serve)) }()
 	go func() { failed <- http.Serve(ctl, r.control()) }()
 	go func() { failed <- r.tell(os.Stdout) }()
@@ -55,10 +63,45 @@ func runReceiver() error {
 	return <-failed // the process ends here, and the others with it
 }
 
+// loopbackOnly takes connections from this host only.
+type loopbackOnly struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l loopbackOnly) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if peer, ok := conn.RemoteAddr().(*net.TCPAddr); ok && peer.IP.IsLoopback() {
+			return conn, nil
+		}
+		_ = conn.Close() // nobody that counts
+	}
+}
+
 type receiving struct {
 	ledger *ledger
 	count  atomic.Uint64
 	wake   chan struct{}
+
+	refused refusals
+}
+
+// refusals remembers which events were refused.
+type refusals struct {
+	mu   sync.Mutex
+	once bitmap
+}
+
+func (r *refusals) refuses(body []byte) bool {
+	seq, _, ok := readStamp(body)
+	if !ok || seq%10 != 0 {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.once.set(seq)
 }
 
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
@@ -78,6 +121,10 @@ func (r *receiving) serve(w http.ResponseWriter, req *http.Request) {
 	body := (*buf)[:n]
 	if _, err := io.ReadFull(req.Body, body); err != nil {
 		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	if req.URL.Path == flakyPath && r.refused.refuses(body) {
+		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
 	r.count.Store(r.ledger.arrived(req.URL.Path, body, time.Now()))
@@ -124,6 +171,7 @@ func (r *receiving) control() http.Handler {
 // receiver is the receiver's process, seen from the bench.
 type receiver struct {
 	addr, ctl string
+	wide      string // a port that listens on all loopback addresses
 	cmd       *exec.Cmd
 	stdin     io.WriteCloser
 	gone      chan struct{}
@@ -154,7 +202,7 @@ func startReceiver() (*receiver, error) {
 		return nil, fmt.Errorf("start the receiver: %w", err)
 	}
 	in := bufio.NewReader(out)
-	for _, addr := range []*string{&r.addr, &r.ctl} {
+	for _, addr := range []*string{&r.addr, &r.ctl, &r.wide} {
 		line, err := in.ReadString('\n')
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("the receiver did not start: %w", err), r.stdin.Close(), r.cmd.Wait())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -31,12 +32,26 @@ type result struct {
 type report struct{ results []result }
 
 func (r *report) add(row, metric string, value float64, unit string) {
-	res := result{Row: row, Metric: metric, Value: value, Unit: unit}
-	if g, ok := goals[goalKey{row, metric}]; ok {
-		holds := g.holds(value)
-		res.Goal, res.Holds = g.String(), &holds
+	if g, ok := goalOf(row, metric); ok {
+		r.addGoal(row, metric, value, unit, g)
+		return
 	}
-	r.results = append(r.results, res)
+	r.results = append(r.results, result{Row: row, Metric: metric, Value: value, Unit: unit})
+}
+
+func (r *report) addGoal(row, metric string, value float64, unit string, g goal) {
+	holds := g.holds(value)
+	r.results = append(r.results, result{Row: row, Metric: metric, Value: value, Unit: unit, Goal: g.String(), Holds: &holds})
+}
+
+// missed is an error that names the goals that do not hold, nil when all do.
+func (r *report) missed() (err error) {
+	for _, res := range r.results {
+		if res.Holds != nil && !*res.Holds {
+			err = errors.Join(err, fmt.Errorf("%s, %s: %.3g %s, want %s", res.Row, res.Metric, res.Value, res.Unit, res.Goal))
+		}
+	}
+	return err
 }
 
 // void takes the figures of a row back.

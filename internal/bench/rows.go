@@ -27,6 +27,8 @@ func allRows() []row {
 		{"memory", "memory of the sidecar: idle, at 1,000 events per second, with 1,000,000 deliveries pending", memoryRow},
 		{"start", "from exec to ready: empty, with 1,000,000 deliveries pending", startRow},
 		{"disk", "bytes written to disk over a whole life, with a hundred webhooks", diskRow},
+		{"fleet", "one change to 1,000 sidecars, the control plane holding 100,000 webhooks", fleetRow},
+		{"growth", "rate with 10, 1,000 and 100,000 webhooks configured of which 10 match; memory of an endpoint", growthRow},
 	}
 }
 

@@ -34,6 +34,7 @@ type sidecarSpec struct {
 	transformer string // program of the transformer named so in hooks
 	durability  string
 	door        string // doorTCP or doorUnix
+	limits      string // more of the configuration
 	hangs       bool   // an endpoint never answers, so the sidecar could not end in peace: it is killed
 }
 
@@ -69,6 +70,7 @@ func writeConfig(dir string, spec sidecarSpec) error {
 	}
 	fmt.Fprintf(&b, "listen: {grpc: 127.0.0.1:0, unix: %s, http: \"off\", admin: 127.0.0.1:0}\n", unix)
 	fmt.Fprintf(&b, "outbound: {allow_loopback: true}\n")
+	b.WriteString(spec.limits)
 	if spec.durability != "" {
 		fmt.Fprintf(&b, "durability: %s\n", spec.durability)
 	}
@@ -112,7 +114,7 @@ func webhooksYAML(hooks []hook) string {
 }
 
 // readyTimeout bounds the start of a sidecar.
-const readyTimeout = 30 * time.Second
+const readyTimeout = 60 * time.Second
 
 // startSidecar starts the binary on the files in dir and returns when it is ready for events.
 func startSidecar(ctx context.Context, binary, dir string) (*sidecar, error) {

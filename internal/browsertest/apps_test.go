@@ -75,10 +75,12 @@ func TestDialogsByKeyboard(t *testing.T) {
 	made, _ := pl.webhook(t, sidehook.Webhook{Name: "CRM", URL: pl.bin("crm")})
 	p := newPage(t, "en")
 	p.signIn(pl, w, webhooksOfDemo)
+	p.holds("live", `document.querySelector("#live")?.dataset.state === "on"`)
+	p.settle()
 	for _, opener := range []struct{ role, name string }{{"button", w.remove + " CRM"}, {"link", w.test + " CRM"}} {
 		p.focus(opener.role, opener.name)
 		p.press(kb.Enter)
-		p.holds("the dialog has the focus", `document.querySelector("dialog[open]")?.contains(document.activeElement)`)
+		p.holds("the dialog has the focus of "+opener.name, `document.querySelector("dialog[open]")?.contains(document.activeElement)`)
 		p.press(kb.Escape)
 		p.holds("the dialog is gone", `!document.querySelector("dialog[open]")`)
 		p.holds("the focus is back", fmt.Sprintf(`(document.activeElement.getAttribute("aria-label") || "") === %s`, quoted(opener.name)))

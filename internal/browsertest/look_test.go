@@ -104,7 +104,7 @@ func (p *Page) wrongLanguage() []string {
 // untranslated: a text that is missing shows as its key.
 func (p *Page) untranslated() []string {
 	p.t.Helper()
-	const keys = `/\b(apps|bin|bins|card|confirm|deliveries|delivery|done|error|event-types|facts|field|fleet|form|js|lang|layout|list|secrets|sidecars|signin|tab|transformers|verdict|webhook|webhooks)\.[a-z]+[a-z_.-]*\b/g`
+	const keys = `/\b(apps|bin|bins|card|confirm|deliveries|delivery|done|error|eventtypes|facts|field|fleet|form|js|nosidecar|replay|lang|layout|list|secrets|sidecars|signin|tab|transformers|verdict|webhook|webhooks)\.(?!md\b)[a-z]+[a-z_.-]*\b/g`
 	found := read[[]string](p, `[...new Set([document.title, document.body.innerText].join(" ").match(`+keys+`) || [])]`)
 	if len(found) > 0 {
 		return []string{fmt.Sprintf("it shows the keys of texts: %q", found)}

@@ -201,7 +201,8 @@ func (p *Page) holds(what, expression string) {
 	p.await(what, func(ctx context.Context) error {
 		ok, err := eval[bool](ctx, "!!("+expression+")")
 		if err == nil && !ok {
-			err = errors.New("not so")
+			focus, _ := eval[string](ctx, `document.activeElement?.outerHTML.slice(0, 160) + "; open: " + document.querySelector("dialog[open]")?.id`)
+			err = fmt.Errorf("not so; the focus is on %s", focus)
 		}
 		return err
 	})

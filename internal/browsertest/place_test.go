@@ -32,12 +32,13 @@ type place struct {
 	events         eventsv1.EventServiceClient
 }
 
-func newPlace(t *testing.T) *place {
+// Its sidecar has these transformers.
+func newPlace(t *testing.T, transformers ...config.Transformer) *place {
 	t.Helper()
 	dir := t.TempDir()
 	const free = "127.0.0.1:0"
 	dev, err := app.StartDev(t.Context(), app.DevOptions{
-		DataDir: dir, Out: io.Discard,
+		DataDir: dir, Out: io.Discard, Transformers: transformers,
 		Ports: config.Ports{GRPC: free, HTTP: free, Admin: free, XDS: free, REST: free, Inbox: free},
 		Log:   slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})

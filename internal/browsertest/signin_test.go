@@ -18,6 +18,7 @@ func (p *Page) signIn(pl *place, w *words, path string) {
 	p.fill(w.token, pl.token)
 	p.click("button", w.signIn)
 	p.has("button", w.signOut)
+	p.settle()
 }
 
 // eachTongue runs a test in both languages, each with a place of its own.

@@ -236,6 +236,20 @@ func TestListIsLive(t *testing.T) {
 	p.sees("From elsewhere")
 	p.holds("no reload", "window.same")
 
+	// What the reader is at stays so while the list is replaced under it.
+	p.focus("link", w.edit+" From elsewhere")
+	for i := range 3 {
+		pl.webhook(t, sidehook.Webhook{Name: fmt.Sprintf("More %d", i), URL: "https://example.com"})
+	}
+	p.sees("More 0", "More 1", "More 2")
+	p.holds("the focus stays", fmt.Sprintf(`document.activeElement.getAttribute("aria-label") === %s`, quoted(w.edit+" From elsewhere")))
+	p.click("button", w.remove+" From elsewhere")
+	pl.webhook(t, sidehook.Webhook{Name: "Behind the dialog", URL: "https://example.com"})
+	p.sees("Behind the dialog")
+	p.in("dialog[open]", "").click("button", w.confirm)
+	p.sees(w.deleted)
+	p.seesNot("From elsewhere")
+
 	p.click("link", w.newWebhook)
 	p.fill(w.name, "Half")
 	pl.webhook(t, sidehook.Webhook{Name: "Another", URL: "https://example.com"})

@@ -127,10 +127,11 @@ func TestRequests(t *testing.T) {
 			func(c *client.Client) (any, error) {
 				return c.UpdateWebhook(ctx, "demo", "wh_1", client.WebhookFields{
 					Headers: ptr([]client.Header{}), Transformer: ptr(""), RetryPolicy: &none,
+					Ordering: ptr("key"), RateLimit: ptr(&client.RateLimit{PerSecond: 2.5}), HistorySample: ptr(0.0),
 				})
 			},
 			seen{
-				"PATCH", "/v1/apps/demo/webhooks/wh_1", "", `{"headers":[],"transformer":"","retry_policy":null}`, "",
+				"PATCH", "/v1/apps/demo/webhooks/wh_1", "", `{"headers":[],"transformer":"","retry_policy":null,"ordering":"key","rate_limit":{"per_second":2.5},"history_sample":0}`, "",
 				"application/merge-patch+json",
 			},
 			webhook,

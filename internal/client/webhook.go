@@ -20,8 +20,13 @@ type Webhook struct {
 	Transformer    string       `json:"transformer,omitempty"`
 	Timeout        string       `json:"timeout,omitempty"` // as "15s"
 	RetryPolicy    *RetryPolicy `json:"retry_policy,omitempty"`
+	Ordering       string       `json:"ordering"`
+	RateLimit      *RateLimit   `json:"rate_limit,omitempty"` // nil: no limit
+	HistorySample  float64      `json:"history_sample"`
 	Status         string       `json:"status"`
 	DisabledReason string       `json:"disabled_reason,omitempty"`
+	DisabledCause  string       `json:"disabled_cause,omitempty"` // gone or failing; empty: a person
+	DisabledAt     time.Time    `json:"disabled_at,omitzero"`
 	CreatedAt      time.Time    `json:"created_at,omitzero"`
 	UpdatedAt      time.Time    `json:"updated_at,omitzero"`
 	// Secret (whsec_…) is answered once, by CreateWebhook; PublicKey (whpk_…) instead of it when that is what the
@@ -54,6 +59,12 @@ type RetryPolicy struct {
 	Schedule []string `json:"schedule"`
 }
 
+// RateLimit bounds the attempts that a webhook gets from one sidecar.
+type RateLimit struct {
+	PerSecond float64 `json:"per_second"`
+	Burst     int     `json:"burst,omitempty"` // 0 for PerSecond, rounded up
+}
+
 // Signing is how requests are signed. All but the scheme is for the scheme hmac.
 type Signing struct {
 	Scheme          string `json:"scheme,omitempty"`
@@ -81,6 +92,10 @@ type WebhookFields struct {
 	Signing **Signing `json:"signing,omitempty"`
 	// RetryPolicy pointing to a nil pointer is sent as null: back to the default schedule.
 	RetryPolicy **RetryPolicy `json:"retry_policy,omitempty"`
+	Ordering    *string       `json:"ordering,omitempty"`
+	// RateLimit pointing to a nil pointer is sent as null: no limit.
+	RateLimit     **RateLimit `json:"rate_limit,omitempty"`
+	HistorySample *float64    `json:"history_sample,omitempty"`
 }
 
 // CreateWebhook creates a webhook; the answer has its first secret.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -62,8 +63,17 @@ type Options struct {
 	// the request bounds them too.
 	DialTimeout time.Duration
 	// TLS is the base configuration (RootCAs, MinVersion, ...), nil for the system's roots. It is copied; TLS 1.2 is
-	// the least version, ALPN is http/1.1, and a session cache is added when it has none.
+	// the least version, ALPN is as HTTP2 says, and a session cache is added when it has none.
 	TLS *tls.Config
+	// TLSRules say what is different from TLS for some hosts; nil for nothing. Their files are read again when they
+	// change.
+	TLSRules *TLSRules
+	// TLSReload is how often the files of TLSRules are looked at; 0 for 10 s.
+	TLSReload time.Duration
+	// HTTP2 offers HTTP/2 to https endpoints, and speaks it with those that choose it.
+	HTTP2 bool
+	// Proxy is what connections are made through; nil for none. The environment is not looked at.
+	Proxy *Proxy
 	// UserAgent is sent with every request; "" for "Sidehook", and so is one that has a line break in it.
 	UserAgent string
 	// Resolver finds addresses; nil for net.DefaultResolver.
@@ -80,6 +90,7 @@ const (
 	DefaultMaxIdle        = 4096
 	DefaultIdleTimeout    = 60 * time.Second
 	DefaultDialTimeout    = 10 * time.Second
+	DefaultTLSReload      = 10 * time.Second
 	DefaultUserAgent      = "Sidehook"
 )
 
@@ -102,6 +113,9 @@ func (o *Options) setDefaults() {
 	if o.DialTimeout <= 0 {
 		o.DialTimeout = DefaultDialTimeout
 	}
+	if o.TLSReload <= 0 {
+		o.TLSReload = DefaultTLSReload
+	}
 	if o.UserAgent == "" || !isCleanValue(o.UserAgent) {
 		o.UserAgent = DefaultUserAgent
 	}
@@ -121,34 +135,47 @@ func (o *Options) setDefaults() {
 // and Close it.
 type Client struct {
 	opts Options
+	// base are the credentials for hosts that no rule is for.
+	base *credentials
+	// transport speaks HTTP/2; nil when it is not offered.
+	transport *http.Transport
 
 	// mu guards pools and closed. Where both are held, mu is taken before a pool's mu.
 	mu     sync.RWMutex
 	pools  map[string]*pool
 	closed bool
 
-	idle   atomic.Int64  // connections in all pools' idle lists
-	nudge  chan struct{} // asks the reaper to make room; capacity 1
-	stop   chan struct{}
-	reaper sync.WaitGroup
+	seq   atomic.Uint64 // numbers connections in the order in which they are made
+	idle  atomic.Int64  // connections in all pools that no request uses
+	nudge chan struct{} // asks the reaper to make room; capacity 1
+	stop  chan struct{}
+	owned sync.WaitGroup // the Client's goroutines
 
 	dials, reused, retried, open atomic.Int64
 }
 
-// New makes a Client and starts the goroutine that closes connections which have been idle for too long.
+// New makes a Client and starts the goroutines that close connections which have been idle for too long, and that look
+// for changed files of TLSRules.
 func New(opts Options) *Client {
 	opts.setDefaults()
 	c := &Client{
 		opts:  opts,
+		base:  &credentials{cfg: opts.TLS},
 		pools: make(map[string]*pool),
 		nudge: make(chan struct{}, 1),
 		stop:  make(chan struct{}),
 	}
-	c.reaper.Go(c.reap)
+	if opts.HTTP2 {
+		c.transport = newTransport()
+	}
+	c.owned.Go(c.reap)
+	if opts.TLSRules != nil && len(opts.TLSRules.rules) > 0 {
+		c.owned.Go(c.watchFiles)
+	}
 	return c
 }
 
-// Close closes the idle connections and waits for the Client's goroutine. Requests in flight go on, and their
+// Close closes the idle connections and waits for the Client's goroutines. Requests in flight go on, and their
 // connections are closed at their end; requests that begin later fail with sidehook.ErrStopping. It may be called
 // more than once.
 func (c *Client) Close() {
@@ -164,7 +191,7 @@ func (c *Client) Close() {
 	for _, p := range pools {
 		p.retire()
 	}
-	c.reaper.Wait()
+	c.owned.Wait()
 }
 
 // Stats counts what a Client has done.
@@ -220,40 +247,109 @@ func (c *Client) Do(ctx context.Context, req *Request, timeout time.Duration, re
 	return err
 }
 
-// exchange sends x on an idle connection of p if there is one, else, or if that one turns out to be stale, on a new
-// one. It returns the connection when it can be used again.
+// watchFiles looks for changed files of TLSRules until the Client is closed. An error is logged when it is a new one.
+func (c *Client) watchFiles() {
+	tick := time.NewTicker(c.opts.TLSReload)
+	defer tick.Stop()
+	last := ""
+	for {
+		select {
+		case <-c.stop:
+			return
+		case <-tick.C:
+		}
+		changed, err := c.opts.TLSRules.Reload()
+		if changed {
+			c.opts.Logger.Info("TLS files for endpoints have changed and are in use")
+		}
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if text != last && err != nil {
+			c.opts.Logger.Error("TLS files for endpoints cannot be used; what was read before stays in use", "err", err)
+		}
+		last = text
+	}
+}
+
+// exchange sends x on a kept-alive connection of p if there is one, else, or if that one turns out to be stale, on a
+// new one. It returns the connection when it can be used again and is nobody else's.
 func (c *Client) exchange(x *exchange, p *pool) (*conn, error) {
-	if cn := p.take(); cn != nil {
+	cn, mine, err := c.find(x, p, 0)
+	if err != nil {
+		return nil, err
+	}
+	if cn != nil {
 		c.reused.Add(1)
 		x.resp.Reused = true
-		err := x.run(cn)
-		if err == nil && x.reusable {
-			return cn, nil
-		}
-		stale := err != nil && x.stale(err)
-		if err != nil && !stale {
-			err = x.explain(err)
-		}
-		cn.close()
-		if !stale {
-			return nil, err
+		keep, again, err := c.run(x, cn, true)
+		if !again {
+			return keep, err
 		}
 		c.retried.Add(1)
 		c.opts.Logger.DebugContext(x.ctx, "kept-alive connection was stale, sending again", "endpoint", p.key, "err", err)
 		x.resp.Reused = false
+		if cn, mine, err = c.find(x, p, cn.seq); err != nil {
+			return nil, err
+		}
 	}
-	cn, err := c.dial(x, p)
+	if cn == nil {
+		cn, err = c.dial(x, p)
+		p.endTurn(mine, err)
+		if err != nil {
+			return nil, err
+		}
+	}
+	keep, again, err := c.run(x, cn, false)
+	if !again {
+		return keep, err
+	}
+	// The endpoint wants HTTP/1.1, as a connection of its own can tell it.
+	if cn, err = c.dial(x, p); err != nil {
+		return nil, err
+	}
+	keep, _, err = c.run(x, cn, false)
+	return keep, err
+}
+
+// run sends x over cn. It returns cn when it can be used again and is nobody else's, and whether x is to be sent again
+// on another connection.
+func (c *Client) run(x *exchange, cn *conn, kept bool) (keep *conn, again bool, err error) {
+	if cn.h2 != nil {
+		again, err = c.runShared(x, cn, kept)
+		return nil, again, err
+	}
+	if err = x.run(cn); err == nil && x.reusable {
+		return cn, false, nil
+	}
 	if err != nil {
-		return nil, err
+		if again = kept && x.stale(err); !again {
+			err = x.explain(err)
+		}
 	}
-	if err := x.run(cn); err != nil {
-		err = x.explain(err)
-		cn.close()
-		return nil, err
+	cn.close()
+	return nil, again, err
+}
+
+// runShared is run over a connection that others use at the same time.
+func (c *Client) runShared(x *exchange, cn *conn, kept bool) (again bool, err error) {
+	heard := cn.h2.wire.reads.Load()
+	err = x.runStream(cn)
+	suspect := false
+	if err != nil {
+		if wantsHTTP1(err) && !x.in.got {
+			cn.pool.forceHTTP1()
+			again, suspect = true, true
+		} else {
+			again = kept && !x.in.got && streamLost(cn, err) && x.ctx.Err() == nil && time.Now().Before(x.deadline)
+			// A receiver that has not sent a byte in all the time that the request took may be gone for good.
+			suspect = again || isTimeout(err) && cn.h2.wire.reads.Load() == heard
+		}
+		if !again {
+			err = x.explain(err)
+		}
 	}
-	if !x.reusable {
-		cn.close()
-		return nil, nil
-	}
-	return cn, nil
+	cn.pool.endStream(cn, suspect)
+	return again, err
 }

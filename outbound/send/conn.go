@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -21,6 +22,10 @@ type conn struct {
 	pool *pool
 	net.Conn
 	tcp *net.TCPConn // below Conn, the same for plain HTTP
+	h2  *mux         // set when HTTP/2 is spoken; then many requests have it, and what is said below of one is not so
+	// creds were used for TLS; nil for plain HTTP.
+	creds *credentials
+	seq   uint64 // counts the Client's connections
 
 	idleSince time.Time
 	idleUntil time.Time
@@ -31,7 +36,10 @@ type conn struct {
 	unwatch func() bool
 }
 
-var longAgo = time.Unix(1, 0)
+var (
+	longAgo    = time.Unix(1, 0)
+	noDeadline time.Time
+)
 
 // begin gives the connection to a request: I/O fails after deadline, and as soon as ctx ends. It must be followed by
 // end or close.
@@ -87,8 +95,26 @@ func (cn *conn) end() bool {
 	return !cn.aborted
 }
 
+// detach ends what begin began, and reports whether the connection can still be used. It leaves no deadline.
+func (cn *conn) detach() bool {
+	cn.mu.Lock()
+	defer cn.mu.Unlock()
+	if cn.unwatch != nil {
+		cn.unwatch()
+		cn.watched, cn.unwatch = nil, nil
+	}
+	return !cn.aborted && cn.SetDeadline(noDeadline) == nil
+}
+
+// outdated reports whether the connection was made with credentials that have been replaced.
+func (cn *conn) outdated() bool { return cn.creds != nil && cn.creds.replaced.Load() }
+
 // close gives the connection up.
 func (cn *conn) close() {
+	if cn.h2 != nil {
+		_ = cn.h2.cc.Close() // it is counted out when its socket is closed, which the receiver may have caused before
+		return
+	}
 	cn.mu.Lock()
 	if cn.unwatch != nil {
 		cn.unwatch()
@@ -103,6 +129,9 @@ func (cn *conn) close() {
 // was out are no answer to the next one: they are the goodbye of a receiver that is about to close (status 408, a TLS
 // alert), or an attempt to confuse.
 func (cn *conn) quiet() bool {
+	if cn.h2 != nil {
+		return cn.h2.cc.Err() == nil // net/http reads what comes in
+	}
 	raw, err := cn.tcp.SyscallConn()
 	if err != nil {
 		return false
@@ -119,12 +148,48 @@ func (cn *conn) quiet() bool {
 // the socket's buffer is full; the reaper cannot wait so long for a receiver that does not read.
 type politeConn struct {
 	net.Conn
+	reads atomic.Int64 // that brought something
+
+	mu      sync.Mutex
+	closed  bool
+	onClose func()
+}
+
+func (c *politeConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.reads.Add(1)
+	}
+	return n, err
+}
+
+// Close is called by whoever ends the connection, perhaps more than once.
+func (c *politeConn) Close() error {
+	c.mu.Lock()
+	first, onClose := !c.closed, c.onClose
+	c.closed = true
+	c.mu.Unlock()
+	if first && onClose != nil {
+		onClose()
+	}
+	return c.Conn.Close()
+}
+
+// whenClosed has f called once, when the connection is closed or at once if it has been.
+func (c *politeConn) whenClosed(f func()) {
+	c.mu.Lock()
+	c.onClose = f
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		f()
+	}
 }
 
 const goodbyeTime = 20 * time.Millisecond
 
 // SetWriteDeadline is called by tls.Conn only to write the goodbye; everything else here goes through SetDeadline.
-func (c politeConn) SetWriteDeadline(t time.Time) error {
+func (c *politeConn) SetWriteDeadline(t time.Time) error {
 	if limit := time.Now().Add(goodbyeTime); t.After(limit) {
 		t = limit
 	}

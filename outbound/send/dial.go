@@ -30,7 +30,13 @@ func baseTLS(base *tls.Config) *tls.Config {
 	return cfg
 }
 
-// dial makes a new connection for x, within x's deadline and DialTimeout.
+// link is a connection to an endpoint, direct or through a proxy, before TLS with the endpoint.
+type link struct {
+	net.Conn
+	tcp *net.TCPConn // below Conn
+}
+
+// dial makes a new connection for x, within x's deadline and DialTimeout. If it speaks HTTP/2, x has a stream of it.
 func (c *Client) dial(x *exchange, p *pool) (*conn, error) {
 	e := x.req.URL
 	limit := earlier(x.deadline, time.Now().Add(c.opts.DialTimeout))
@@ -43,13 +49,13 @@ func (c *Client) dial(x *exchange, p *pool) (*conn, error) {
 		return nil, c.dialFailed(x, limit, err)
 	}
 	x.phase = phaseConnect
-	tcp, err := c.connect(ctx, e, addrs)
+	l, err := c.connect(ctx, x, addrs)
 	if err != nil {
 		return nil, c.dialFailed(x, limit, err)
 	}
 	c.dials.Add(1)
 	c.open.Add(1)
-	cn := &conn{pool: p, Conn: tcp, tcp: tcp}
+	cn := &conn{pool: p, Conn: l.Conn, tcp: l.tcp, seq: c.seq.Add(1)}
 	if !e.tls {
 		return cn, nil
 	}
@@ -59,6 +65,7 @@ func (c *Client) dial(x *exchange, p *pool) (*conn, error) {
 		cn.close()
 		return nil, err
 	}
+	p.learn(cn)
 	return cn, nil
 }
 
@@ -119,34 +126,55 @@ func (c *Client) resolve(ctx context.Context, e *Endpoint) ([]netip.Addr, error)
 
 // connect tries the addresses in turn. Each gets its share of the time that is left, so that one that does not answer
 // leaves time for the others.
-func (c *Client) connect(ctx context.Context, e *Endpoint, addrs []netip.Addr) (*net.TCPConn, error) {
-	dialer := net.Dialer{KeepAlive: -1, ControlContext: c.checkSocket(e.host)}
+func (c *Client) connect(ctx context.Context, x *exchange, addrs []netip.Addr) (*link, error) {
 	var first error
 	for i, addr := range addrs {
-		tcp, err := connectOne(ctx, &dialer, netip.AddrPortFrom(addr, e.port), len(addrs)-i)
+		l, err := c.reach(ctx, x, netip.AddrPortFrom(addr, x.req.URL.port), len(addrs)-i)
 		if err == nil {
-			return tcp, nil
+			return l, nil
 		}
 		if first == nil {
 			first = err
 		}
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, errProxyAway) {
 			break
 		}
 	}
 	return nil, first
 }
 
+// reach connects to one address, of left that can be tried.
+func (c *Client) reach(ctx context.Context, x *exchange, to netip.AddrPort, left int) (*link, error) {
+	host := x.req.URL.host
+	if c.opts.Proxy.takes(host, to.Addr()) {
+		ctx, cancel := withShare(ctx, left)
+		defer cancel()
+		return c.tunnel(ctx, x, to)
+	}
+	x.phase = phaseConnect
+	dialer := net.Dialer{KeepAlive: -1, ControlContext: c.checkSocket(host)}
+	tcp, err := connectOne(ctx, &dialer, to, left)
+	if err != nil {
+		return nil, err
+	}
+	return &link{Conn: tcp, tcp: tcp}, nil
+}
+
 // leastShare of the time that is left goes to an address, if there is as much.
 const leastShare = time.Second
 
-func connectOne(ctx context.Context, dialer *net.Dialer, to netip.AddrPort, left int) (*net.TCPConn, error) {
-	if deadline, ok := ctx.Deadline(); ok && left > 1 {
-		share := max(time.Until(deadline)/time.Duration(left), leastShare)
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, share)
-		defer cancel()
+// withShare bounds ctx to the share of one of left addresses.
+func withShare(ctx context.Context, left int) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok || left <= 1 {
+		return ctx, func() {}
 	}
+	return context.WithTimeout(ctx, max(time.Until(deadline)/time.Duration(left), leastShare))
+}
+
+func connectOne(ctx context.Context, dialer *net.Dialer, to netip.AddrPort, left int) (*net.TCPConn, error) {
+	ctx, cancel := withShare(ctx, left)
+	defer cancel()
 	nc, err := dialer.DialContext(ctx, "tcp", to.String())
 	if err != nil {
 		return nil, err
@@ -166,17 +194,29 @@ func (c *Client) checkSocket(host string) func(context.Context, string, string, 
 	}
 }
 
-// handshake puts TLS on top of the connection.
+// credentials are those for a host.
+func (c *Client) credentials(host string) *credentials {
+	if creds := c.opts.TLSRules.find(host); creds != nil {
+		return creds
+	}
+	return c.base
+}
+
+// handshake puts TLS on top of the connection, and HTTP/2 if the endpoint chooses it.
 func (c *Client) handshake(ctx context.Context, cn *conn, e *Endpoint, limit time.Time) error {
-	cfg := c.opts.TLS
+	cn.creds = c.credentials(e.host)
+	cfg := cn.creds.cfg.Clone()
 	if cfg.ServerName == "" {
-		cfg = cfg.Clone()
 		cfg.ServerName = e.host
+	}
+	if cn.pool.speaksHTTP2() {
+		cfg.NextProtos = []string{"h2", "http/1.1"}
 	}
 	if err := cn.begin(ctx, limit); err != nil {
 		return err
 	}
-	over := tls.Client(politeConn{cn.tcp}, cfg)
+	wire := &politeConn{Conn: cn.Conn}
+	over := tls.Client(wire, cfg)
 	// Not HandshakeContext: begin watches the context already.
 	if err := over.Handshake(); err != nil {
 		return err
@@ -184,6 +224,9 @@ func (c *Client) handshake(ctx context.Context, cn *conn, e *Endpoint, limit tim
 	cn.mu.Lock()
 	cn.Conn = over // under the lock, because abort uses it
 	cn.mu.Unlock()
+	if over.ConnectionState().NegotiatedProtocol == "h2" {
+		return c.multiplex(ctx, cn, over, wire)
+	}
 	return nil
 }
 

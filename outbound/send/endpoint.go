@@ -18,6 +18,7 @@ type Endpoint struct {
 	port uint16
 	key  string // scheme, host and port: what connections are shared by
 	show string // the URL without its query
+	url  *url.URL
 	head []byte // request line and Host header
 
 	// pool remembers the client's pool for key, so that a request does not look it up. Only a hint: it may be of
@@ -53,6 +54,8 @@ func ParseEndpoint(rawURL string) (*Endpoint, error) {
 		authority += port
 	}
 	e.show = u.Scheme + "://" + authority + u.EscapedPath()
+	u.Host = authority
+	e.url = u
 	e.head = []byte("POST " + u.RequestURI() + " HTTP/1.1\r\nHost: " + authority + "\r\n")
 	return e, nil
 }

@@ -25,9 +25,10 @@ const (
 	KindDial     Kind = "dial"     // no connection could be made
 	KindTLS      Kind = "tls"      // the TLS handshake failed: certificate, version, ...
 	KindTimeout  Kind = "timeout"  // it took longer than the timeout or the context's deadline
+	KindProxy    Kind = "proxy"    // the proxy could not be reached, or refused
 	KindBlocked  Kind = "blocked"  // the Guard refused the address; Err is a *BlockedError
 	KindReset    Kind = "reset"    // the receiver closed or reset the connection
-	KindProtocol Kind = "protocol" // what came back is not an HTTP/1.1 response, or over a limit
+	KindProtocol Kind = "protocol" // what came back is not an HTTP response, or over a limit
 	KindCanceled Kind = "canceled" // the context was canceled, or the Client is closed
 )
 
@@ -57,6 +58,8 @@ type phase string
 const (
 	phaseResolve   phase = "resolving the host name"
 	phaseConnect   phase = "connecting"
+	phaseProxy     phase = "asking the proxy"
+	phaseTurn      phase = "waiting for a connection"
 	phaseHandshake phase = "in the TLS handshake"
 	phaseWrite     phase = "sending the request"
 	phaseAwait     phase = "waiting for the response"
@@ -74,6 +77,9 @@ var errClosed = &Error{
 	Kind: KindCanceled,
 	Err:  fmt.Errorf("HTTP client is closed: %w", sidehook.ErrStopping),
 }
+
+// errTurn is why a request failed that waited for a connection which another one makes.
+var errTurn = fmt.Errorf("the connection was not made in time: %w", os.ErrDeadlineExceeded)
 
 // timeoutError is about a limit of d that ran out.
 func timeoutError(d time.Duration, at phase, cause error) *Error {
@@ -120,6 +126,9 @@ func wireError(err error, at phase) *Error {
 	if text := tlsText(err); text != "" {
 		return &Error{Kind: KindTLS, Err: err, text: text}
 	}
+	if e := h2Error(err, at); e != nil {
+		return e
+	}
 	return &Error{Kind: KindReset, Err: err, text: "connection failed while " + string(at) + ": " + plain(err)}
 }
 
@@ -163,21 +172,20 @@ func tlsText(err error) string {
 }
 
 // dialError puts a failure to connect into words.
-func dialError(err error) *Error {
-	text := ""
+func dialError(err error) *Error { return &Error{Kind: KindDial, Err: err, text: dialText(err)} }
+
+func dialText(err error) string {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		text = "connection refused"
+		return "connection refused"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		text = "no route to the receiver"
+		return "no route to the receiver"
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		text = "cannot connect: this process has too many open files"
+		return "cannot connect: this process has too many open files"
 	case errors.Is(err, syscall.ECONNRESET):
-		text = "connection reset by the receiver while connecting"
-	default:
-		text = "cannot connect: " + plain(err)
+		return "connection reset by the receiver while connecting"
 	}
-	return &Error{Kind: KindDial, Err: err, text: text}
+	return "cannot connect: " + plain(err)
 }
 
 // resolveError puts a failure to resolve host into words.
@@ -212,9 +220,9 @@ func isHangup(err error) bool {
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// isTimeout reports whether err comes from a connection's deadline.
+// isTimeout reports whether err comes from a deadline, or from the end of a context.
 func isTimeout(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded)
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // isDialTimeout reports whether making a connection took too long, by our limits or by the kernel's.

@@ -64,7 +64,7 @@ const (
 	remedyLoopback = "set outbound.allow_loopback to allow it"
 	remedyPrivate  = "set outbound.allow_private, or list its range in outbound.allow_cidrs, to allow it"
 	remedyList     = "list its range in outbound.allow_cidrs to allow it"
-	remedyDeny     = "take its range out of the denied ranges to allow it"
+	remedyDeny     = "take its range out of outbound.deny_cidrs to allow it"
 )
 
 // judge returns "" for an address that may be connected to, else the reason and the remedy.

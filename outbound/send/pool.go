@@ -18,6 +18,26 @@ type pool struct {
 	// reaper, so their connections find their way back.
 	users   int
 	retired bool
+
+	// Of https endpoints:
+	proto     protocol
+	onlyHTTP1 bool    // HTTP/2 is not offered any more
+	streams   []*conn // connections that speak HTTP/2, oldest first, used or idle
+	// streamLimit is how many requests at once the latest connection to be answered took; 0 when none was.
+	streamLimit int
+	turn        *turn   // somebody makes a connection that others wait for
+	dead        []*conn // to be closed by whoever unlocks mu
+}
+
+// unlock gives mu free and closes what was found to be dead meanwhile. Closing takes system calls, and for HTTP/2
+// net/http's locks, so it is not done under mu.
+func (p *pool) unlock() {
+	dead := p.dead
+	p.dead = nil
+	p.mu.Unlock()
+	for _, cn := range dead {
+		cn.close()
+	}
 }
 
 // enter finds, or makes, the endpoint's pool and counts the caller as a user of it.
@@ -66,7 +86,7 @@ func (p *pool) take() *conn {
 		if now.IsZero() {
 			now = c.opts.Now()
 		}
-		if now.Before(cn.idleUntil) && (now.Sub(cn.idleSince) < staleCheckAfter || cn.quiet()) {
+		if now.Before(cn.idleUntil) && !cn.outdated() && (now.Sub(cn.idleSince) < staleCheckAfter || cn.quiet()) {
 			return cn
 		}
 		cn.close()
@@ -90,7 +110,7 @@ func (p *pool) pop() *conn {
 // leave ends what enter began. It keeps the connection, unless that is nil or there is no room for it.
 func (p *pool) leave(cn *conn) {
 	c := p.client
-	if cn != nil && !cn.end() {
+	if cn != nil && (!cn.end() || cn.outdated()) {
 		cn.close()
 		cn = nil
 	}
@@ -114,14 +134,14 @@ func (p *pool) leave(cn *conn) {
 // retire closes the idle connections and makes the pool unusable.
 func (p *pool) retire() {
 	p.mu.Lock()
-	idle := p.idle
+	p.dead = append(p.dead, p.idle...)
+	p.client.idle.Add(-int64(len(p.idle)))
 	p.idle = nil
 	p.retired = true
-	p.client.idle.Add(-int64(len(idle)))
-	p.mu.Unlock()
-	for _, cn := range idle {
-		cn.close()
+	for len(p.streams) > 0 {
+		p.dropStreams(p.streams[0])
 	}
+	p.unlock()
 }
 
 // sweep removes the idle connections that bad picks and returns them, and retires the pool when it is unused.
@@ -136,7 +156,14 @@ func (p *pool) sweep(bad func(*conn) bool) (removed []*conn, retired bool) {
 		return true
 	})
 	p.client.idle.Add(-int64(len(removed)))
-	p.retired = p.retired || p.users == 0 && len(p.idle) == 0
+	for _, cn := range slices.Clone(p.streams) {
+		if cn.h2.using == 0 && bad(cn) {
+			p.dropStreams(cn)
+		}
+	}
+	removed = append(removed, p.dead...)
+	p.dead = nil
+	p.retired = p.retired || p.users == 0 && len(p.idle) == 0 && len(p.streams) == 0
 	return removed, p.retired
 }
 
@@ -159,7 +186,7 @@ func (c *Client) reap() {
 			return
 		case <-tick.C:
 			now := c.opts.Now()
-			c.sweep(func(cn *conn) bool { return !now.Before(cn.idleUntil) || !cn.quiet() })
+			c.sweep(func(cn *conn) bool { return !now.Before(cn.idleUntil) || cn.outdated() || !cn.quiet() })
 		case <-c.nudge:
 			c.evict()
 		}
@@ -175,6 +202,11 @@ func (c *Client) evict() {
 		defer p.mu.Unlock()
 		for _, cn := range p.idle {
 			ages = append(ages, cn.idleSince)
+		}
+		for _, cn := range p.streams {
+			if cn.h2.using == 0 {
+				ages = append(ages, cn.idleSince)
+			}
 		}
 	})
 	if len(ages) == 0 {

@@ -33,6 +33,7 @@ func (s *Store) Claim(
 // picked is a delivery that pick claimed.
 type picked struct {
 	ref    deliveryRef
+	due    int64
 	single single
 }
 
@@ -62,7 +63,7 @@ func (s *Store) pick(q *queue, now int64, limit int) (out []picked, next time.Ti
 				return nil
 			}
 			q.claimLocked(ref, &c)
-			out = append(out, picked{ref, c.single})
+			out = append(out, picked{ref, c.pos.due, c.single})
 		}
 	})
 	return out, q.nextLocked()
@@ -94,12 +95,14 @@ func (s *Store) deliver(q *queue, refs []picked) []storage.Claimed {
 				ID:       sidehook.DeliveryID{Origin: s.origin, Batch: p.ref.seq, Index: p.ref.index},
 				Webhook:  q.key,
 				Attempts: p.single.attempts,
+				DueAt:    timeOf(p.due),
 			}
 			if p.single.firstAt != 0 {
 				c.FirstAt = timeOf(p.single.firstAt)
 			}
 			var err error
 			if c.Event, err = l.event(p.ref); err == nil {
+				c.AcceptedAt = timeOf(l.at.block.accepted)
 				c.Saved, err = l.saved(p.ref.seq, p.single.saved)
 			}
 			if err == nil {

@@ -179,7 +179,7 @@ func (s *Store) Claim(
 		}
 		d.place = claimed
 		out = append(out, storage.Claimed{
-			ID: d.id, Webhook: d.webhook, Event: d.event, Attempts: len(d.attempts), FirstAt: d.firstAt, Saved: d.saved,
+			ID: d.id, Webhook: d.webhook, Event: d.event, AcceptedAt: d.accepted, DueAt: d.due, Attempts: len(d.attempts), FirstAt: d.firstAt, Saved: d.saved,
 		})
 	}
 	return out, time.Time{}, nil

@@ -76,6 +76,7 @@ func Run(t *testing.T, newHarness func(t testing.TB) Harness) {
 		{"RequeueOfFinished", testRequeue},
 		{"RequeueUsesTheSavedRequest", testRequeueSaved},
 		{"HastenMakesWaitingDue", testHasten},
+		{"PutBacksAreListed", testPutBacks},
 		{"DeliveryHasItsEventAndRequest", testDeliveryWhole},
 		{"DeliveriesAreFiltered", testDeliveriesFilter},
 		{"DeliveriesComeInPages", testDeliveriesPages},

@@ -34,6 +34,9 @@ const full = `apps:
         status: disabled
         timeout: 3s
         retry_policy: {schedule: [5s, 5m]}
+        ordering: key
+        rate_limit: {per_second: 2.5}
+        history_sample: 0
         secrets:
           - {id: old, key: ` + keyText + `, not_after: 2027-01-01T00:00:00Z}
           - key_file: crm.key
@@ -86,11 +89,17 @@ func TestLoad(t *testing.T) {
 		len(w.Headers) != 1 || w.Headers[0].Key != "X-A" || len(w.Events) != 2 || w.Transformer != "redact" {
 		t.Errorf("crm is %+v", w)
 	}
+	if w.Ordering != sidehook.OrderingKey || w.RateLimit != (sidehook.RateLimit{PerSecond: 2.5, Burst: 3}) || w.Sample() != 0 {
+		t.Errorf("crm is shaped as %+v", w)
+	}
 	if len(w.Secrets) != 2 || w.Secrets[0].NotAfter.Year() != 2027 || w.Secrets[1].ID != "s2" ||
 		!w.Secrets[1].Key.Equal(w.Secrets[0].Key) {
 		t.Errorf("secrets %+v", w.Secrets)
 	}
 	plain := s.Webhook(sidehook.WebhookKey{App: "demo", ID: "plain"})
+	if plain.Ordering != sidehook.OrderingNone || !plain.RateLimit.IsZero() || plain.Sample() != 1 {
+		t.Errorf("defaults of shaping are %+v", plain)
+	}
 	if !plain.AutomaticRetry || plain.Name != "plain" || plain.Timeout != sidehook.DefaultTimeout {
 		t.Errorf("defaults are %+v", plain)
 	}
@@ -209,6 +218,12 @@ func TestProblems(t *testing.T) {
 			[]string{`:8:13: apps[0].webhooks[0].events[1]: "b*c"`},
 		},
 		"timeout":      {one(fine + "        timeout: fast\n"), []string{`:8:18: apps[0].webhooks[0].timeout: must be a duration`}},
+		"ordering":     {one(fine + "        ordering: strict\n"), []string{`ordering: must be none or key`}},
+		"rate":         {one(fine + "        rate_limit: {per_second: 0}\n"), []string{`apps[0].webhooks[0].rate_limit.per_second: must be 0.001 to`}},
+		"burst":        {one(fine + "        rate_limit: {per_second: 1, burst: 1.5}\n"), []string{`rate_limit.burst: must be 1 to`}},
+		"rate as text": {one(fine + "        rate_limit: {per_second: fast}\n"), []string{`rate_limit.per_second: must be a number`}},
+		"bare rate":    {one(fine + "        rate_limit: 5\n"), []string{`rate_limit: must be a mapping`}},
+		"sample":       {one(fine + "        history_sample: 2\n"), []string{`history_sample: must be 0 to 1`}},
 		"timeout zero": {one(fine + "        timeout: 0s\n"), []string{`timeout: must be 100ms to 1m0s`}},
 		"schedule": {
 			one(fine + "        retry_policy: {schedule: [5s, 1ms]}\n"),

@@ -159,14 +159,16 @@ func (l *loader) appParts(id, path string, httpsOnly bool, webhooks, eventTypes,
 func (l *loader) webhook(n ast.Node, path, app string) *sidehook.Webhook {
 	w := &sidehook.Webhook{App: app, AutomaticRetry: true}
 	var secrets []*sidehook.Secret
-	var status string
+	var status, ordering string
+	sample := 1.0
 	failed := l.begun()
 	l.mapping(n, path, fields{
 		"id": l.text(&w.ID), "name": l.text(&w.Name), "url": l.text(&w.URL), "events": l.texts(&w.Events),
 		"automatic_retry": l.boolean(&w.AutomaticRetry), "format": l.text(&w.Format),
 		"transformer": l.text(&w.Transformer), "status": l.text(&status), "timeout": l.duration(&w.Timeout),
 		"headers": func(n ast.Node, path string) { l.list(n, path, l.header(&w.Headers)) },
-		"signing": l.signing(&w.Signing),
+		"signing": l.signing(&w.Signing), "ordering": l.text(&ordering), "history_sample": l.number(&sample),
+		"rate_limit": l.rateLimit(&w.RateLimit),
 		"retry_policy": func(n ast.Node, path string) {
 			l.mapping(n, path, fields{"schedule": func(n ast.Node, path string) {
 				l.list(n, path, func(n ast.Node, path string) {
@@ -183,7 +185,7 @@ func (l *loader) webhook(n ast.Node, path, app string) *sidehook.Webhook {
 	if failed() {
 		return nil
 	}
-	w.Status = sidehook.WebhookStatus(status)
+	w.Status, w.Ordering, w.HistorySample = sidehook.WebhookStatus(status), sidehook.Ordering(ordering), &sample
 	if w.Name == "" {
 		w.Name = w.ID
 	}

@@ -29,6 +29,112 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Ordering is in which order a webhook gets its events.
+type Ordering int32
+
+const (
+	Ordering_ORDERING_UNSPECIFIED Ordering = 0
+	// As they come.
+	Ordering_ORDERING_NONE Ordering = 1
+	// Events of one ordering key one at a time, in the order in which they were accepted; those without a key as they
+	// come.
+	Ordering_ORDERING_KEY Ordering = 2
+)
+
+// Enum value maps for Ordering.
+var (
+	Ordering_name = map[int32]string{
+		0: "ORDERING_UNSPECIFIED",
+		1: "ORDERING_NONE",
+		2: "ORDERING_KEY",
+	}
+	Ordering_value = map[string]int32{
+		"ORDERING_UNSPECIFIED": 0,
+		"ORDERING_NONE":        1,
+		"ORDERING_KEY":         2,
+	}
+)
+
+func (x Ordering) Enum() *Ordering {
+	p := new(Ordering)
+	*p = x
+	return p
+}
+
+func (x Ordering) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Ordering) Descriptor() protoreflect.EnumDescriptor {
+	return file_config_v1_config_proto_enumTypes[0].Descriptor()
+}
+
+func (Ordering) Type() protoreflect.EnumType {
+	return &file_config_v1_config_proto_enumTypes[0]
+}
+
+func (x Ordering) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Ordering.Descriptor instead.
+func (Ordering) EnumDescriptor() ([]byte, []int) {
+	return file_config_v1_config_proto_rawDescGZIP(), []int{0}
+}
+
+// DisabledCause is who or what disabled a webhook. While it is not a person, what the webhook would have got is kept in
+// the history as dropped.
+type DisabledCause int32
+
+const (
+	DisabledCause_DISABLED_CAUSE_UNSPECIFIED DisabledCause = 0
+	// Its endpoint answered 410.
+	DisabledCause_DISABLED_CAUSE_GONE DisabledCause = 1
+	// It did nothing but fail for too long.
+	DisabledCause_DISABLED_CAUSE_FAILING DisabledCause = 2
+)
+
+// Enum value maps for DisabledCause.
+var (
+	DisabledCause_name = map[int32]string{
+		0: "DISABLED_CAUSE_UNSPECIFIED",
+		1: "DISABLED_CAUSE_GONE",
+		2: "DISABLED_CAUSE_FAILING",
+	}
+	DisabledCause_value = map[string]int32{
+		"DISABLED_CAUSE_UNSPECIFIED": 0,
+		"DISABLED_CAUSE_GONE":        1,
+		"DISABLED_CAUSE_FAILING":     2,
+	}
+)
+
+func (x DisabledCause) Enum() *DisabledCause {
+	p := new(DisabledCause)
+	*p = x
+	return p
+}
+
+func (x DisabledCause) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DisabledCause) Descriptor() protoreflect.EnumDescriptor {
+	return file_config_v1_config_proto_enumTypes[1].Descriptor()
+}
+
+func (DisabledCause) Type() protoreflect.EnumType {
+	return &file_config_v1_config_proto_enumTypes[1]
+}
+
+func (x DisabledCause) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DisabledCause.Descriptor instead.
+func (DisabledCause) EnumDescriptor() ([]byte, []int) {
+	return file_config_v1_config_proto_rawDescGZIP(), []int{1}
+}
+
 type WebhookStatus int32
 
 const (
@@ -62,11 +168,11 @@ func (x WebhookStatus) String() string {
 }
 
 func (WebhookStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_config_v1_config_proto_enumTypes[0].Descriptor()
+	return file_config_v1_config_proto_enumTypes[2].Descriptor()
 }
 
 func (WebhookStatus) Type() protoreflect.EnumType {
-	return &file_config_v1_config_proto_enumTypes[0]
+	return &file_config_v1_config_proto_enumTypes[2]
 }
 
 func (x WebhookStatus) Number() protoreflect.EnumNumber {
@@ -75,7 +181,7 @@ func (x WebhookStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use WebhookStatus.Descriptor instead.
 func (WebhookStatus) EnumDescriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{0}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{2}
 }
 
 // KeyKind is what a key is, and so which schemes it can sign with.
@@ -119,11 +225,11 @@ func (x KeyKind) String() string {
 }
 
 func (KeyKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_config_v1_config_proto_enumTypes[1].Descriptor()
+	return file_config_v1_config_proto_enumTypes[3].Descriptor()
 }
 
 func (KeyKind) Type() protoreflect.EnumType {
-	return &file_config_v1_config_proto_enumTypes[1]
+	return &file_config_v1_config_proto_enumTypes[3]
 }
 
 func (x KeyKind) Number() protoreflect.EnumNumber {
@@ -132,7 +238,7 @@ func (x KeyKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use KeyKind.Descriptor instead.
 func (KeyKind) EnumDescriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{1}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{3}
 }
 
 type PublishMode int32
@@ -170,11 +276,11 @@ func (x PublishMode) String() string {
 }
 
 func (PublishMode) Descriptor() protoreflect.EnumDescriptor {
-	return file_config_v1_config_proto_enumTypes[2].Descriptor()
+	return file_config_v1_config_proto_enumTypes[4].Descriptor()
 }
 
 func (PublishMode) Type() protoreflect.EnumType {
-	return &file_config_v1_config_proto_enumTypes[2]
+	return &file_config_v1_config_proto_enumTypes[4]
 }
 
 func (x PublishMode) Number() protoreflect.EnumNumber {
@@ -183,7 +289,7 @@ func (x PublishMode) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PublishMode.Descriptor instead.
 func (PublishMode) EnumDescriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{2}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{4}
 }
 
 // Webhook says who wants which events. Name: `apps/{app}/webhooks/{id}`.
@@ -221,7 +327,17 @@ type Webhook struct {
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	// How requests are signed. Default: as the format says.
-	Signing       *Signing `protobuf:"bytes,16,opt,name=signing,proto3" json:"signing,omitempty"`
+	Signing *Signing `protobuf:"bytes,16,opt,name=signing,proto3" json:"signing,omitempty"`
+	// In which order events are delivered. Default ORDERING_NONE.
+	Ordering Ordering `protobuf:"varint,17,opt,name=ordering,proto3,enum=sidehook.config.v1.Ordering" json:"ordering,omitempty"`
+	// How many attempts the webhook gets from one sidecar. Default: no limit.
+	RateLimit *RateLimit `protobuf:"bytes,18,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	// Share, 0 to 1, of successful deliveries whose attempt is kept in the history. Failed attempts always are. Default 1.
+	HistorySample *float64 `protobuf:"fixed64,20,opt,name=history_sample,json=historySample,proto3,oneof" json:"history_sample,omitempty"`
+	// Since when it is disabled.
+	DisabledAt *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=disabled_at,json=disabledAt,proto3" json:"disabled_at,omitempty"`
+	// Who or what disabled it. Unspecified: a person.
+	DisabledCause DisabledCause `protobuf:"varint,22,opt,name=disabled_cause,json=disabledCause,proto3,enum=sidehook.config.v1.DisabledCause" json:"disabled_cause,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -368,6 +484,96 @@ func (x *Webhook) GetSigning() *Signing {
 	return nil
 }
 
+func (x *Webhook) GetOrdering() Ordering {
+	if x != nil {
+		return x.Ordering
+	}
+	return Ordering_ORDERING_UNSPECIFIED
+}
+
+func (x *Webhook) GetRateLimit() *RateLimit {
+	if x != nil {
+		return x.RateLimit
+	}
+	return nil
+}
+
+func (x *Webhook) GetHistorySample() float64 {
+	if x != nil && x.HistorySample != nil {
+		return *x.HistorySample
+	}
+	return 0
+}
+
+func (x *Webhook) GetDisabledAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DisabledAt
+	}
+	return nil
+}
+
+func (x *Webhook) GetDisabledCause() DisabledCause {
+	if x != nil {
+		return x.DisabledCause
+	}
+	return DisabledCause_DISABLED_CAUSE_UNSPECIFIED
+}
+
+// RateLimit bounds the attempts that a webhook gets from one sidecar.
+type RateLimit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many in the long run: 0.001 to 100,000.
+	PerSecond float64 `protobuf:"fixed64,1,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`
+	// How many at once after a rest: 1 to 100,000. Default: `per_second`, rounded up.
+	Burst         uint32 `protobuf:"varint,2,opt,name=burst,proto3" json:"burst,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateLimit) Reset() {
+	*x = RateLimit{}
+	mi := &file_config_v1_config_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimit) ProtoMessage() {}
+
+func (x *RateLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_config_v1_config_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
+func (*RateLimit) Descriptor() ([]byte, []int) {
+	return file_config_v1_config_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RateLimit) GetPerSecond() float64 {
+	if x != nil {
+		return x.PerSecond
+	}
+	return 0
+}
+
+func (x *RateLimit) GetBurst() uint32 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
 // Signing is how the requests of a webhook are signed.
 type Signing struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -394,7 +600,7 @@ type Signing struct {
 
 func (x *Signing) Reset() {
 	*x = Signing{}
-	mi := &file_config_v1_config_proto_msgTypes[1]
+	mi := &file_config_v1_config_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -406,7 +612,7 @@ func (x *Signing) String() string {
 func (*Signing) ProtoMessage() {}
 
 func (x *Signing) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[1]
+	mi := &file_config_v1_config_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -419,7 +625,7 @@ func (x *Signing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Signing.ProtoReflect.Descriptor instead.
 func (*Signing) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{1}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Signing) GetScheme() string {
@@ -485,7 +691,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_config_v1_config_proto_msgTypes[2]
+	mi := &file_config_v1_config_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -497,7 +703,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[2]
+	mi := &file_config_v1_config_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -510,7 +716,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{2}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Header) GetKey() string {
@@ -540,7 +746,7 @@ type RetryPolicy struct {
 
 func (x *RetryPolicy) Reset() {
 	*x = RetryPolicy{}
-	mi := &file_config_v1_config_proto_msgTypes[3]
+	mi := &file_config_v1_config_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +758,7 @@ func (x *RetryPolicy) String() string {
 func (*RetryPolicy) ProtoMessage() {}
 
 func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[3]
+	mi := &file_config_v1_config_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +771,7 @@ func (x *RetryPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryPolicy.ProtoReflect.Descriptor instead.
 func (*RetryPolicy) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{3}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RetryPolicy) GetSchedule() []*durationpb.Duration {
@@ -598,7 +804,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_config_v1_config_proto_msgTypes[4]
+	mi := &file_config_v1_config_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +816,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[4]
+	mi := &file_config_v1_config_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +829,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{4}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Secret) GetApp() string {
@@ -698,7 +904,7 @@ type EventType struct {
 
 func (x *EventType) Reset() {
 	*x = EventType{}
-	mi := &file_config_v1_config_proto_msgTypes[5]
+	mi := &file_config_v1_config_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +916,7 @@ func (x *EventType) String() string {
 func (*EventType) ProtoMessage() {}
 
 func (x *EventType) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[5]
+	mi := &file_config_v1_config_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +929,7 @@ func (x *EventType) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventType.ProtoReflect.Descriptor instead.
 func (*EventType) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{5}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *EventType) GetApp() string {
@@ -791,7 +997,7 @@ type Transformer struct {
 
 func (x *Transformer) Reset() {
 	*x = Transformer{}
-	mi := &file_config_v1_config_proto_msgTypes[6]
+	mi := &file_config_v1_config_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -803,7 +1009,7 @@ func (x *Transformer) String() string {
 func (*Transformer) ProtoMessage() {}
 
 func (x *Transformer) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[6]
+	mi := &file_config_v1_config_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -816,7 +1022,7 @@ func (x *Transformer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transformer.ProtoReflect.Descriptor instead.
 func (*Transformer) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{6}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Transformer) GetApp() string {
@@ -858,7 +1064,7 @@ type AppPolicy struct {
 
 func (x *AppPolicy) Reset() {
 	*x = AppPolicy{}
-	mi := &file_config_v1_config_proto_msgTypes[7]
+	mi := &file_config_v1_config_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +1076,7 @@ func (x *AppPolicy) String() string {
 func (*AppPolicy) ProtoMessage() {}
 
 func (x *AppPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_config_v1_config_proto_msgTypes[7]
+	mi := &file_config_v1_config_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +1089,7 @@ func (x *AppPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppPolicy.ProtoReflect.Descriptor instead.
 func (*AppPolicy) Descriptor() ([]byte, []int) {
-	return file_config_v1_config_proto_rawDescGZIP(), []int{7}
+	return file_config_v1_config_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AppPolicy) GetApp() string {
@@ -918,7 +1124,7 @@ var File_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x16config/v1/config.proto\x12\x12sidehook.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8c\x05\n" +
+	"\x16config/v1/config.proto\x12\x12sidehook.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xca\a\n" +
 	"\aWebhook\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
@@ -938,7 +1144,19 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"created_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
 	"updated_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x125\n" +
-	"\asigning\x18\x10 \x01(\v2\x1b.sidehook.config.v1.SigningR\asigning\"\xd2\x01\n" +
+	"\asigning\x18\x10 \x01(\v2\x1b.sidehook.config.v1.SigningR\asigning\x128\n" +
+	"\bordering\x18\x11 \x01(\x0e2\x1c.sidehook.config.v1.OrderingR\bordering\x12<\n" +
+	"\n" +
+	"rate_limit\x18\x12 \x01(\v2\x1d.sidehook.config.v1.RateLimitR\trateLimit\x12*\n" +
+	"\x0ehistory_sample\x18\x14 \x01(\x01H\x00R\rhistorySample\x88\x01\x01\x12;\n" +
+	"\vdisabled_at\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"disabledAt\x12H\n" +
+	"\x0edisabled_cause\x18\x16 \x01(\x0e2!.sidehook.config.v1.DisabledCauseR\rdisabledCauseB\x11\n" +
+	"\x0f_history_sample\"@\n" +
+	"\tRateLimit\x12\x1d\n" +
+	"\n" +
+	"per_second\x18\x01 \x01(\x01R\tperSecond\x12\x14\n" +
+	"\x05burst\x18\x02 \x01(\rR\x05burst\"\xd2\x01\n" +
 	"\aSigning\x12\x16\n" +
 	"\x06scheme\x18\x01 \x01(\tR\x06scheme\x12\x1c\n" +
 	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x1a\n" +
@@ -984,7 +1202,15 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1d\n" +
 	"\n" +
 	"https_only\x18\x03 \x01(\bR\thttpsOnly\x129\n" +
-	"\apublish\x18\x04 \x01(\x0e2\x1f.sidehook.config.v1.PublishModeR\apublish*h\n" +
+	"\apublish\x18\x04 \x01(\x0e2\x1f.sidehook.config.v1.PublishModeR\apublish*I\n" +
+	"\bOrdering\x12\x18\n" +
+	"\x14ORDERING_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rORDERING_NONE\x10\x01\x12\x10\n" +
+	"\fORDERING_KEY\x10\x02*d\n" +
+	"\rDisabledCause\x12\x1e\n" +
+	"\x1aDISABLED_CAUSE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13DISABLED_CAUSE_GONE\x10\x01\x12\x1a\n" +
+	"\x16DISABLED_CAUSE_FAILING\x10\x02*h\n" +
 	"\rWebhookStatus\x12\x1e\n" +
 	"\x1aWEBHOOK_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16WEBHOOK_STATUS_ENABLED\x10\x01\x12\x1b\n" +
@@ -1011,45 +1237,52 @@ func file_config_v1_config_proto_rawDescGZIP() []byte {
 	return file_config_v1_config_proto_rawDescData
 }
 
-var file_config_v1_config_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_config_v1_config_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_config_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_config_v1_config_proto_goTypes = []any{
-	(WebhookStatus)(0),            // 0: sidehook.config.v1.WebhookStatus
-	(KeyKind)(0),                  // 1: sidehook.config.v1.KeyKind
-	(PublishMode)(0),              // 2: sidehook.config.v1.PublishMode
-	(*Webhook)(nil),               // 3: sidehook.config.v1.Webhook
-	(*Signing)(nil),               // 4: sidehook.config.v1.Signing
-	(*Header)(nil),                // 5: sidehook.config.v1.Header
-	(*RetryPolicy)(nil),           // 6: sidehook.config.v1.RetryPolicy
-	(*Secret)(nil),                // 7: sidehook.config.v1.Secret
-	(*EventType)(nil),             // 8: sidehook.config.v1.EventType
-	(*Transformer)(nil),           // 9: sidehook.config.v1.Transformer
-	(*AppPolicy)(nil),             // 10: sidehook.config.v1.AppPolicy
-	nil,                           // 11: sidehook.config.v1.EventType.DescriptionEntry
-	nil,                           // 12: sidehook.config.v1.EventType.NameEntry
-	(*durationpb.Duration)(nil),   // 13: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(Ordering)(0),                 // 0: sidehook.config.v1.Ordering
+	(DisabledCause)(0),            // 1: sidehook.config.v1.DisabledCause
+	(WebhookStatus)(0),            // 2: sidehook.config.v1.WebhookStatus
+	(KeyKind)(0),                  // 3: sidehook.config.v1.KeyKind
+	(PublishMode)(0),              // 4: sidehook.config.v1.PublishMode
+	(*Webhook)(nil),               // 5: sidehook.config.v1.Webhook
+	(*RateLimit)(nil),             // 6: sidehook.config.v1.RateLimit
+	(*Signing)(nil),               // 7: sidehook.config.v1.Signing
+	(*Header)(nil),                // 8: sidehook.config.v1.Header
+	(*RetryPolicy)(nil),           // 9: sidehook.config.v1.RetryPolicy
+	(*Secret)(nil),                // 10: sidehook.config.v1.Secret
+	(*EventType)(nil),             // 11: sidehook.config.v1.EventType
+	(*Transformer)(nil),           // 12: sidehook.config.v1.Transformer
+	(*AppPolicy)(nil),             // 13: sidehook.config.v1.AppPolicy
+	nil,                           // 14: sidehook.config.v1.EventType.DescriptionEntry
+	nil,                           // 15: sidehook.config.v1.EventType.NameEntry
+	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
 }
 var file_config_v1_config_proto_depIdxs = []int32{
-	5,  // 0: sidehook.config.v1.Webhook.headers:type_name -> sidehook.config.v1.Header
-	0,  // 1: sidehook.config.v1.Webhook.status:type_name -> sidehook.config.v1.WebhookStatus
-	6,  // 2: sidehook.config.v1.Webhook.retry_policy:type_name -> sidehook.config.v1.RetryPolicy
-	13, // 3: sidehook.config.v1.Webhook.timeout:type_name -> google.protobuf.Duration
-	14, // 4: sidehook.config.v1.Webhook.created_at:type_name -> google.protobuf.Timestamp
-	14, // 5: sidehook.config.v1.Webhook.updated_at:type_name -> google.protobuf.Timestamp
-	4,  // 6: sidehook.config.v1.Webhook.signing:type_name -> sidehook.config.v1.Signing
-	13, // 7: sidehook.config.v1.RetryPolicy.schedule:type_name -> google.protobuf.Duration
-	14, // 8: sidehook.config.v1.Secret.not_before:type_name -> google.protobuf.Timestamp
-	14, // 9: sidehook.config.v1.Secret.not_after:type_name -> google.protobuf.Timestamp
-	1,  // 10: sidehook.config.v1.Secret.kind:type_name -> sidehook.config.v1.KeyKind
-	11, // 11: sidehook.config.v1.EventType.description:type_name -> sidehook.config.v1.EventType.DescriptionEntry
-	12, // 12: sidehook.config.v1.EventType.name:type_name -> sidehook.config.v1.EventType.NameEntry
-	2,  // 13: sidehook.config.v1.AppPolicy.publish:type_name -> sidehook.config.v1.PublishMode
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	8,  // 0: sidehook.config.v1.Webhook.headers:type_name -> sidehook.config.v1.Header
+	2,  // 1: sidehook.config.v1.Webhook.status:type_name -> sidehook.config.v1.WebhookStatus
+	9,  // 2: sidehook.config.v1.Webhook.retry_policy:type_name -> sidehook.config.v1.RetryPolicy
+	16, // 3: sidehook.config.v1.Webhook.timeout:type_name -> google.protobuf.Duration
+	17, // 4: sidehook.config.v1.Webhook.created_at:type_name -> google.protobuf.Timestamp
+	17, // 5: sidehook.config.v1.Webhook.updated_at:type_name -> google.protobuf.Timestamp
+	7,  // 6: sidehook.config.v1.Webhook.signing:type_name -> sidehook.config.v1.Signing
+	0,  // 7: sidehook.config.v1.Webhook.ordering:type_name -> sidehook.config.v1.Ordering
+	6,  // 8: sidehook.config.v1.Webhook.rate_limit:type_name -> sidehook.config.v1.RateLimit
+	17, // 9: sidehook.config.v1.Webhook.disabled_at:type_name -> google.protobuf.Timestamp
+	1,  // 10: sidehook.config.v1.Webhook.disabled_cause:type_name -> sidehook.config.v1.DisabledCause
+	16, // 11: sidehook.config.v1.RetryPolicy.schedule:type_name -> google.protobuf.Duration
+	17, // 12: sidehook.config.v1.Secret.not_before:type_name -> google.protobuf.Timestamp
+	17, // 13: sidehook.config.v1.Secret.not_after:type_name -> google.protobuf.Timestamp
+	3,  // 14: sidehook.config.v1.Secret.kind:type_name -> sidehook.config.v1.KeyKind
+	14, // 15: sidehook.config.v1.EventType.description:type_name -> sidehook.config.v1.EventType.DescriptionEntry
+	15, // 16: sidehook.config.v1.EventType.name:type_name -> sidehook.config.v1.EventType.NameEntry
+	4,  // 17: sidehook.config.v1.AppPolicy.publish:type_name -> sidehook.config.v1.PublishMode
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_config_v1_config_proto_init() }
@@ -1057,13 +1290,14 @@ func file_config_v1_config_proto_init() {
 	if File_config_v1_config_proto != nil {
 		return
 	}
+	file_config_v1_config_proto_msgTypes[0].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_config_v1_config_proto_rawDesc), len(file_config_v1_config_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   10,
+			NumEnums:      5,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -39,10 +39,16 @@
     $("[data-answer=no]", confirmDialog).focus();
   }
   function answer(yes) {
-    const { form, button } = asking || {};
+    let { form, button } = asking || {};
     asking = null;
     confirmDialog.close();
     if (!yes || !form) return;
+    if (!form.isConnected) { // the part that it stood in was replaced meanwhile
+      const action = form.getAttribute("action");
+      form = $$("form[data-confirm]").find((f) => f.getAttribute("action") === action);
+      if (!form) return;
+      button = null;
+    }
     // A live update may have put the same form anew while the dialog was open.
     const action = form.getAttribute("action");
     const target = form.isConnected ? form : $$("form[data-confirm]").find((f) => f.getAttribute("action") === action);
@@ -219,24 +225,40 @@
     const text = on ? mark.dataset.liveText : mark.dataset.quietText;
     if (mark.textContent !== text) mark.textContent = text;
   }
-  const fetching = new Set();
+  const fetching = new Map(); // ids of parts, and whether there was news since their request went out
   function refresh(part) {
-    if (fetching.has(part.id)) return;
-    fetching.add(part.id);
-    const open = $$("details[open][id]", part).map((d) => d.id);
-    const focused = part.contains(document.activeElement) ? keyOf(document.activeElement) : "";
-    const again = () => fetching.delete(part.id);
-    htmx.ajax("GET", location.pathname + location.search, { target: "#" + part.id, select: "#" + part.id, swap: "outerHTML" }).then(() => {
-      again();
+    if (fetching.has(part.id)) {
+      fetching.set(part.id, true);
+      return;
+    }
+    fetching.set(part.id, false);
+    // What is open and focused counts at the moment of the swap: the reader goes on while the request is under way.
+    let open = [];
+    let focused = "";
+    const keep = (event) => {
+      const old = event.detail.target;
+      if (!old || old.id !== part.id) return;
+      open = $$("details[open][id]", old).map((d) => d.id);
+      focused = old.contains(document.activeElement) ? keyOf(document.activeElement) : "";
+    };
+    const restore = (event) => {
       const fresh = document.getElementById(part.id);
-      if (!fresh) return;
+      if (!fresh || !fresh.contains(event.target)) return;
       open.forEach((id) => { const d = document.getElementById(id); if (d) d.open = true; });
-      prepare(fresh);
-      if (focused) {
-        const e = $$("a, button, summary, input, select", fresh).find((x) => keyOf(x) === focused);
-        if (e) e.focus();
-      }
-    }, again);
+      const e = focused && $$("a, button, summary, input, select", fresh).find((x) => keyOf(x) === focused);
+      if (e) e.focus({ preventScroll: true });
+    };
+    const done = () => {
+      document.removeEventListener("htmx:beforeSwap", keep);
+      document.removeEventListener("htmx:afterSwap", restore);
+      const again = fetching.get(part.id);
+      fetching.delete(part.id);
+      const now = document.getElementById(part.id);
+      if (again && now) refresh(now);
+    };
+    document.addEventListener("htmx:beforeSwap", keep);
+    document.addEventListener("htmx:afterSwap", restore);
+    htmx.ajax("GET", location.pathname + location.search, { target: "#" + part.id, select: "#" + part.id, swap: "outerHTML" }).then(done, done);
   }
   // keyOf tells an element again after its part was replaced.
   function keyOf(e) {
@@ -265,6 +287,8 @@
   window.addEventListener("pageshow", connect);
 
   $$(".toast", $("#toasts")).forEach(watchToast);
+  const current = $(".tabs [aria-current]"); // on a phone the tabs scroll
+  if (current) current.parentElement.scrollLeft = current.offsetLeft + current.offsetWidth - current.parentElement.clientWidth;
   prepare(document);
   connect();
 })();
