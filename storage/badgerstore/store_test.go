@@ -3,7 +3,6 @@ package badgerstore
 import (
 	"context"
 	"log/slog"
-	"os"
 	"testing"
 
 	"github.com/sidehook/sidehook"
@@ -12,7 +11,7 @@ import (
 )
 
 func openStore(t testing.TB, dir string, opts Options) *Store {
-	opts.Logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	opts.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 	t.Helper()
 	s, err := Open(dir, opts)
 	if err != nil {
