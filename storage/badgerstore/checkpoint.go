@@ -6,7 +6,14 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/sidehook/sidehook"
 )
+
+// checkpointRoom is the free disk space below which no checkpoint is made, in bytes: Badger writes through memory maps,
+// and a disk that is really full kills the process. The log goes on meanwhile, for as long as memory holds what is not
+// in Badger.
+const checkpointRoom = 24 << 20
 
 // checkpoints brings overlays into Badger, one at a time. The committer freezes an overlay and goes on with a new one;
 // it waits only when that is full, too, before the frozen one is done.
@@ -153,6 +160,9 @@ func (s *Store) checkpointIfDue() {
 // flush writes an overlay to Badger: first the entries, then, in a transaction of their own, the marks and where the
 // log goes on. A crash in between leaves entries that replay writes again.
 func (s *Store) flush(o *overlay) error {
+	if err := s.opts.checkRoom(s.dir, min(checkpointRoom, s.opts.MinFreeBytes/2)); err != nil {
+		return err
+	}
 	seq := o.marks.seq
 	wb := s.db.NewWriteBatchAt(seq)
 	defer wb.Cancel()
@@ -192,15 +202,18 @@ func (s *Store) flush(o *overlay) error {
 // runs.
 func (s *Store) lastCheckpoint() error {
 	t := s.tiers.Load()
-	if o := t.frozen; o != nil {
-		if err := s.flush(o); err != nil {
+	t.active.marks, t.active.end, t.active.rows = s.durable, s.segs.end(), s.segs.table()
+	for _, o := range [...]*overlay{t.frozen, t.active} {
+		if o == nil || o.empty() {
+			continue
+		}
+		var full *sidehook.FullError
+		if err := s.flush(o); errors.As(err, &full) {
+			s.log.Warn("no last checkpoint; the next start replays the log", "reason", full.What)
+			return nil
+		} else if err != nil {
 			return err
 		}
 	}
-	o := t.active
-	if o.empty() {
-		return nil
-	}
-	o.marks, o.end, o.rows = s.durable, s.segs.end(), s.segs.table()
-	return s.flush(o)
+	return nil
 }
