@@ -461,6 +461,14 @@ func TestHealthSums(t *testing.T) {
 	if h := p.fleet.WebhookHealth(key); h.Delivered != 2 {
 		t.Errorf("it was started again: %+v", h)
 	}
+
+	one.leave()
+	other, _ := p.makeToken("sidecar", "a")
+	one = p.sidecar(client, other, "one", silent)
+	one.report(&fleetv1.Report{Webhooks: []*fleetv1.WebhookHealth{{App: "a", Webhook: "w", Delivered: 3}}})
+	if h := p.fleet.WebhookHealth(key); h.Delivered != 3 {
+		t.Errorf("it came back with another token, and counts as two: %+v", h)
+	}
 }
 
 func TestHealthIsBounded(t *testing.T) {

@@ -104,10 +104,19 @@ func (f *Fleet) WebhookHealth(k sidehook.WebhookKey) WebhookHealth {
 	defer f.mu.Unlock()
 	var sum WebhookHealth
 	var paused sidecarKey
+	var here map[string]bool // made when it is needed
 	for key, state := range f.sidecars {
 		h, ok := state.health[k]
 		if !ok {
 			continue
+		}
+		if state.stream == nil {
+			if here == nil {
+				here = f.idsHere()
+			}
+			if here[key.id] { // with another token it tells the same numbers
+				continue
+			}
 		}
 		sum.Delivered += h.Delivered
 		sum.Dead += h.Dead
@@ -123,4 +132,16 @@ func (f *Fleet) WebhookHealth(k sidehook.WebhookKey) WebhookHealth {
 		}
 	}
 	return sum
+}
+
+// idsHere are the ids of the sidecars that are connected. One that went away and is here with another token is the same:
+// it shows its token in place of an earlier one. Whoever calls it holds mu.
+func (f *Fleet) idsHere() map[string]bool {
+	here := make(map[string]bool)
+	for key, state := range f.sidecars {
+		if state.stream != nil {
+			here[key.id] = true
+		}
+	}
+	return here
 }

@@ -55,7 +55,7 @@ func viewOfSidecar(s *Sidecar) sidecarView {
 	v := sidecarView{
 		ID: s.ID, TokenID: s.Credential, Hostname: s.Hostname, Version: s.Version, Apps: s.Apps, Connected: s.Connected,
 		LastSeen: s.LastSeen, Ready: s.Ready, Stale: s.Stale, SnapshotVersion: s.SnapshotVersion,
-		Rejections: []rejectionView{}, Pending: s.Pending, OldestAge: s.OldestAge.String(), Delivered: s.Delivered,
+		Rejections: []rejectionView{}, Pending: s.Pending, OldestAge: s.OldestAge.Round(time.Second).String(), Delivered: s.Delivered,
 		Dead: s.Dead, FailedAttempts: s.FailedAttempts, Transformers: []transformerView{},
 	}
 	if !s.StartedAt.IsZero() {

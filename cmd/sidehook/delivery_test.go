@@ -72,7 +72,7 @@ func TestDeliveriesFromATerminal(t *testing.T) {
 		"--automatic-retry=false", "-o", "json"), &made)
 
 	code, out, errs := d.attempt(t, "webhook", "test", made.ID, "--event-type", "person.created", "--data", `{"n":"<1>"}`)
-	if code != exitFailure || errs != "" || !strings.HasPrefix(out, "The receiver refused it: ") || !strings.Contains(out, "500") ||
+	if code != exitFailure || errs != "" || !strings.HasPrefix(out, "The receiver refused it after ") || !strings.Contains(out, "500") ||
 		!strings.Contains(out, "> POST "+endpoint.URL) || !strings.Contains(out, "> webhook-id: ") && !strings.Contains(out, "> Webhook-Id: ") ||
 		!strings.Contains(out, `"n":"<1>"`) || !strings.Contains(out, "Response:\n    so \uFFFD[31mit\n    is\n") {
 		t.Errorf("a failing test ended with %d and said\n%s%s", code, out, errs)
@@ -126,7 +126,7 @@ func TestDeliveriesFromATerminal(t *testing.T) {
 		t.Errorf("the replay sent %s, want %s", again, test)
 	}
 	d.until(t, func(s string) bool { return s == "There is no such delivery.\n" }, "delivery", "list", "--state", "dead")
-	if out := d.command(t, "webhook", "test", made.ID, "--event-type", "person.created"); !strings.HasPrefix(out, "The receiver took it: 200 in ") {
+	if out := d.command(t, "webhook", "test", made.ID, "--event-type", "person.created"); !strings.HasPrefix(out, "The receiver took it after ") || !strings.Contains(out, ": 200.\n") {
 		t.Errorf("a good test said %s", out)
 	}
 	<-got

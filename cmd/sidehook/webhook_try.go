@@ -65,7 +65,7 @@ func printTest(out io.Writer, r *client.TestResult) {
 	case !r.Succeeded:
 		verdict = "The receiver refused it"
 	}
-	fmt.Fprintf(out, "%s: %s in %s.\n", verdict, printable(describeResponse(r.Status, r.Error)), latencyCell(r.LatencyMS))
+	fmt.Fprintf(out, "%s after %s: %s.\n", verdict, latencyCell(r.LatencyMS), printable(describeResponse(r.Status, r.Error)))
 	printPairs(out, "Delivery", r.DeliveryID, "Event", r.EventID, "Sidecar", r.Sidecar, "Outcome", r.Outcome)
 	fmt.Fprintf(out, "\n> POST %s\n", printable(r.Request.URL))
 	for _, h := range r.Request.Headers {

@@ -189,7 +189,6 @@ func TestDelivery(t *testing.T) {
 			w := s.makeWebhook("One")
 			car := s.sidecar(s.serveFleet(), "x", "demo")
 			d := someDelivery(0, w.ID)
-			d.Attempts[0].Response = append([]byte("oops"), 0, 1, 2)
 			d.Attempts[0].Response = []byte("oops")
 			d.Request = &fleetv1.RequestBody{Body: []byte(`{"order":{"paid":true}}`), ContentType: "application/json", MadeAgain: true}
 			d.Event = &eventsv1.Event{App: "demo", Id: d.GetEventId(), Source: "/orders", Type: d.GetEventType(), Data: make([]byte, 200), DataContentType: "application/octet-stream"}
@@ -210,8 +209,8 @@ func TestDelivery(t *testing.T) {
 
 func TestRetry(t *testing.T) {
 	for lang, texts := range map[string][]string{
-		"en": {"Attempt this delivery once more", "The delivery is attempted once more", "not possible"},
-		"vi": {"Gửi lại lượt này ngay bây giờ", "Đã yêu cầu gửi lại", "not possible"},
+		"en": {"Attempt this delivery once more", "The delivery is attempted once more", "The sidecar x could not do it: its webhook is gone"},
+		"vi": {"Gửi lại lượt này ngay bây giờ", "Đã yêu cầu gửi lại", "Sidecar x không thực hiện được: its webhook is gone"},
 	} {
 		s := newSite(t)
 		w := s.makeWebhook("One")
@@ -248,6 +247,12 @@ func TestRetry(t *testing.T) {
 		form.Set("confirmed", "yes")
 		r.send("POST", deliveries+"/"+sidehook.DeliveryID{Batch: 3}.String()+"/retry", form).want(404)
 		r.send("POST", deliveries+"/dlv_x/retry", form).want(404)
+		car.mu.Lock()
+		car.refusesRetry = &fleetv1.Failure{Code: 9, Message: "its webhook is gone"}
+		car.mu.Unlock()
+		refused := page.submit("/retry", url.Values{"confirmed": {"yes"}}).want(409)
+		checkPage(t, refused)
+		refused.wantText("#delivery", texts[2], "connection refused")
 	}
 }
 

@@ -47,6 +47,8 @@ type sidecar struct {
 	history []*fleetv1.Delivery // newest first
 	asked   []*fleetv1.Command
 	refuses *fleetv1.Failure // instead of any answer
+	// refusesRetry is what it answers to retries alone.
+	refusesRetry *fleetv1.Failure
 }
 
 func (s *site) sidecar(client fleetv1.FleetServiceClient, id string, apps ...string) *sidecar {
@@ -142,8 +144,11 @@ func (c *sidecar) answer(command *fleetv1.Command) *fleetv1.Answer {
 		}
 		return missing
 	case *fleetv1.Command_RetryDelivery:
-		if c.find(ask.RetryDelivery.GetId()) == nil {
+		switch {
+		case c.find(ask.RetryDelivery.GetId()) == nil:
 			return missing
+		case c.refusesRetry != nil:
+			return &fleetv1.Answer{Result: &fleetv1.Answer_Failure{Failure: c.refusesRetry}}
 		}
 		return &fleetv1.Answer{Result: &fleetv1.Answer_Retried{Retried: &fleetv1.Retried{}}}
 	case *fleetv1.Command_ReplayDeliveries:

@@ -73,6 +73,8 @@ var (
 		"Deliveries held in memory; the other pending ones wait on disk.", nil, nil)
 	descBytes = prometheus.NewDesc("sidehook_store_bytes",
 		"What the store holds, as far as known.", []string{"part"}, nil)
+	descAside = prometheus.NewDesc("sidehook_store_set_aside",
+		"1 when the queue was found damaged at the start, and set aside for an empty one.", nil, nil)
 	descReady = prometheus.NewDesc("sidehook_ready",
 		"1 when the sidecar has configuration and takes events.", nil, nil)
 	descStale = prometheus.NewDesc("sidehook_config_stale",
@@ -132,6 +134,7 @@ func (c *sidecarCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descMemory, float64(counts.InMemory))
 	gauge(descBytes, float64(stats.Bytes), "all")
 	gauge(descBytes, float64(stats.HistoryBytes), "history")
+	gauge(descAside, boolValue(c.s.setAside != ""))
 	ready, _ := c.s.readiness()
 	gauge(descReady, boolValue(ready))
 	if c.s.source != nil {

@@ -42,6 +42,7 @@ type Sidecar struct {
 	grpcServing sync.WaitGroup
 	source      source
 	metrics     *metrics
+	setAside    string // the folder of a damaged queue, renamed at the start
 	started     time.Time
 	draining    atomic.Bool
 	changed     chan struct{} // wakes the fleet report
@@ -144,7 +145,7 @@ func (s *Sidecar) openStore(context.Context) error {
 	if minFree == 0 {
 		minFree = -1 // not checked
 	}
-	s.store, err = badgerstore.Open(filepath.Join(s.cfg.DataDir, "queue"), badgerstore.Options{
+	s.store, s.setAside, err = badgerstore.OpenOrSetAside(filepath.Join(s.cfg.DataDir, "queue"), badgerstore.Options{
 		Options: storage.Options{
 			DedupeWindow: dedupe, DedupeEvents: lim.DedupeEvents, HistoryBytes: int64(lim.History),
 			HistoryAge: lim.HistoryAge, QueueBytes: int64(lim.Queue),
@@ -201,19 +202,13 @@ func (s *Sidecar) pluginDir() (string, error) {
 }
 
 func (s *Sidecar) startEngine(ctx context.Context) error {
-	roots, err := certPool(s.cfg.Outbound.CAFile)
-	if err != nil {
-		return fmt.Errorf("outbound.ca_file: %w", err)
-	}
 	o := s.cfg.Outbound
-	s.client = send.New(send.Options{
-		Guard: send.NewGuard(send.GuardOptions{
-			AllowLoopback: o.AllowLoopback, AllowPrivate: o.AllowPrivate, Allow: o.AllowedPrefixes,
-		}),
-		TLS:            clientTLS(roots),
-		MaxIdlePerHost: o.PerWebhook,
-		Logger:         s.log.With("part", "send"),
-	})
+	opts, err := senderOptions(&o)
+	if err != nil {
+		return err
+	}
+	opts.Logger = s.log.With("part", "send")
+	s.client = send.New(opts)
 	s.parts.add("connections", func(context.Context) error {
 		s.client.Close()
 		return nil

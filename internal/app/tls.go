@@ -10,29 +10,6 @@ import (
 	"github.com/sidehook/sidehook/internal/config"
 )
 
-// certPool returns the system's certificates and those of file; nil (the system's) when file is empty.
-func certPool(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", file)
-	}
-	return pool, nil
-}
-
-func clientTLS(roots *x509.CertPool) *tls.Config {
-	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
-}
-
 // controlPlaneTLS is how a sidecar trusts its control plane and proves who it is.
 func controlPlaneTLS(c *config.ClientTLS) (*tls.Config, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}

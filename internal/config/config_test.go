@@ -166,6 +166,37 @@ func TestSidecarProblems(t *testing.T) {
 			`f:3:26: outbound.allow_cidrs[0]: 10.0.0.1/8 has bits beyond its length; did you mean 10.0.0.0/8?`,
 			`f:3:38: outbound.allow_cidrs[1]: "10.0.0.0" is not a network such as 10.20.0.0/16`,
 		}},
+		{"denied networks", "kind: sidecar\n" + plane + "outbound: {deny_cidrs: [10.0.0.1/8, x]}\n", []string{
+			`f:3:25: outbound.deny_cidrs[0]: 10.0.0.1/8 has bits beyond its length; did you mean 10.0.0.0/8?`,
+			`f:3:37: outbound.deny_cidrs[1]: "x" is not a network such as 10.20.0.0/16`,
+		}},
+		{"TLS of hosts", "kind: sidecar\n" + plane + `outbound:
+  tls:
+    - {ca_file: .}
+    - {hosts: [a b, "*.x.test:443"], cert_file: /nowhere/c, min_version: ssl3}
+    - {hosts: ["*"], min_version: 1.3}
+    - {hosts: ["*"]}
+`, []string{
+			`f:5:7: outbound.tls[0].hosts: is required: the hosts that this is for, such as ["*.example.com"]`,
+			`f:5:17: outbound.tls[0].ca_file: DIR is a folder, not a file`,
+			`f:6:16: outbound.tls[1].hosts[0]: "a b" is not a host, such as example.com, *.example.com, 192.0.2.7 or 10.0.0.0/8`,
+			`f:6:21: outbound.tls[1].hosts[1]: "*.x.test:443" is not a host, such as example.com, *.example.com, 192.0.2.7 or 10.0.0.0/8`,
+			`f:6:49: outbound.tls[1].cert_file: needs key_file beside it`,
+			`f:6:49: warning: outbound.tls[1].cert_file: /nowhere/c cannot be found on this machine`,
+			`f:6:74: outbound.tls[1].min_version: must be 1.2 or 1.3`,
+			`f:7:35: outbound.tls[2].min_version: must be text; put it in quotes`,
+			`f:8:7: warning: outbound.tls[3]: changes nothing: it has neither ca_file, cert_file nor a min_version above 1.2`,
+		}},
+		{"no proxy's URL", "kind: sidecar\n" + plane + "outbound: {proxy: {no_proxy: [x y]}}\n", []string{
+			`f:3:12: outbound.proxy.url: is required: the URL of the proxy, such as http://proxy.example.com:3128`,
+			`f:3:31: outbound.proxy.no_proxy[0]: "x y" is not a host, such as example.com, *.example.com, 192.0.2.7 or 10.0.0.0/8`,
+		}},
+		{"a proxy of no known kind", "kind: sidecar\n" + plane + "outbound: {proxy: {url: 'ftp://u:hush@p.test'}}\n", []string{
+			`f:3:25: outbound.proxy.url: must begin with http://, https:// or socks5://`,
+		}},
+		{"a login in the clear", "kind: sidecar\n" + plane + "outbound: {proxy: {url: 'http://u:hush@p.test:3128'}}\n", []string{
+			`f:3:25: warning: outbound.proxy.url: sends its login in the clear; use https:// if the proxy speaks it`,
+		}},
 		{"transformers", "kind: sidecar\n" + plane + `transformers:
   - name: redact
     command: redact
@@ -275,7 +306,17 @@ apps: [crm, live]
 durability: process
 config_file: webhooks.yaml
 listen: {grpc: 127.0.0.1:0, unix: 'off', admin: localhost:9}
-outbound: {max_in_flight: 8, per_webhook: 2, allow_loopback: true, allow_cidrs: [10.0.0.0/8]}
+outbound:
+  max_in_flight: 8
+  per_webhook: 2
+  allow_loopback: true
+  allow_cidrs: [10.0.0.0/8]
+  deny_cidrs: [10.1.0.0/16]
+  http2: false
+  tls:
+    - {hosts: ["*.corp.test", 10.0.0.0/8], cert_file: c.pem, key_file: c.key, min_version: "1.3"}
+    - {hosts: ["*"], ca_file: ca.pem}
+  proxy: {url: "http://user:hush@127.0.0.1:3128", no_proxy: ["*.svc"]}
 transformers:
   - {name: redact, command: bin/redact, args: [-v], env: {KEYS: "a,b"}, timeout: 500ms}
   - {name: other, command: /bin/other}
@@ -296,7 +337,17 @@ log: {level: debug, format: json}
 	want.Listen = SidecarListen{GRPC: "127.0.0.1:0", Unix: "off", HTTP: "127.0.0.1:4461", Admin: "localhost:9"}
 	want.Outbound = Outbound{
 		MaxInFlight: 8, PerWebhook: 2, AllowLoopback: true, AllowCIDRs: []string{"10.0.0.0/8"},
+		DenyCIDRs:       []string{"10.1.0.0/16"},
 		AllowedPrefixes: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		DeniedPrefixes:  []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")},
+		TLS: []OutboundTLS{
+			{
+				Hosts: []string{"*.corp.test", "10.0.0.0/8"}, CertFile: filepath.Join(dir, "c.pem"),
+				KeyFile: filepath.Join(dir, "c.key"), MinVersion: "1.3",
+			},
+			{Hosts: []string{"*"}, CAFile: filepath.Join(dir, "ca.pem"), MinVersion: "1.2"},
+		},
+		Proxy: &OutboundProxy{URL: NewSecret("http://user:hush@127.0.0.1:3128"), NoProxy: []string{"*.svc"}},
 	}
 	want.Transformers = []Transformer{
 		{
@@ -310,12 +361,13 @@ log: {level: debug, format: json}
 	opts := []cmp.Option{
 		cmpopts.IgnoreFields(Sidecar{}, "Warnings"),
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+		cmp.Comparer(func(a, b Secret) bool { return a == b }),
 	}
 	if diff := cmp.Diff(want, got, opts...); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if len(got.Warnings) != 3 || Fatal(got.Warnings) {
-		t.Errorf("warnings %v, want one for each of the three files that are not there", lines(got.Warnings))
+	if len(got.Warnings) != 6 || Fatal(got.Warnings) {
+		t.Errorf("warnings %v, want one for each of the six files that are not there", lines(got.Warnings))
 	}
 }
 
@@ -418,7 +470,9 @@ func TestExamples(t *testing.T) {
 // TestExampleCommentsAreValid turns every commented-out block of the example on.
 func TestExampleCommentsAreValid(t *testing.T) {
 	in := strings.ReplaceAll(ExampleSidecar, "transformers: []\n", "")
+	in = strings.ReplaceAll(in, "  tls: []\n", "")
 	in = strings.ReplaceAll(in, "  # tls:\n  #   ", "  tls:\n    ")
+	in = strings.ReplaceAll(in, "  # proxy:\n  #   ", "  proxy:\n    ")
 	in = strings.ReplaceAll(in, "  #   ", "    ")
 	for _, line := range []string{"transformers:", "  - name", "    command", "    args", "    env", "    sha256", "    timeout"} {
 		in = strings.ReplaceAll(in, "\n# "+line, "\n"+line)
@@ -427,7 +481,8 @@ func TestExampleCommentsAreValid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(s.Transformers) != 1 || s.ControlPlane.TLS == nil || s.ControlPlane.TLS.ServerName == "" {
+	if len(s.Transformers) != 1 || s.ControlPlane.TLS == nil || s.ControlPlane.TLS.ServerName == "" ||
+		len(s.Outbound.TLS) != 1 || s.Outbound.TLS[0].MinVersion != "1.3" || s.Outbound.Proxy == nil || len(s.Outbound.Proxy.NoProxy) != 2 {
 		t.Errorf("the blocks did not come on: %+v", s)
 	}
 	c, err := LoadControl(write(t, strings.NewReplacer("# xds_tls", "xds_tls", "#   c", "  c", "#   k", "  k").Replace(ExampleControl)))
@@ -455,7 +510,7 @@ func keysOf(t reflect.Type) []string {
 }
 
 func TestSecretsDoNotPrint(t *testing.T) {
-	s, err := LoadSidecar(write(t, "kind: sidecar\ncontrol_plane: {token: hush-hush}\n"))
+	s, err := LoadSidecar(write(t, "kind: sidecar\ncontrol_plane: {token: hush-hush}\noutbound: {proxy: {url: 'http://u:hush@127.0.0.1'}}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -465,6 +520,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	var out bytes.Buffer
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "token", s.ControlPlane.Token, "all", s.ControlPlane)
 	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "token", s.ControlPlane.Token, "all", s.ControlPlane)
+	fmt.Fprintf(&out, "%v %+v %#v %+v", s.Outbound.Proxy, *s.Outbound.Proxy, *s.Outbound.Proxy, s)
 	fmt.Fprintf(&out, "%v %+v %#v %s %q %x", s.ControlPlane, *s.ControlPlane, *s.ControlPlane, s.ControlPlane.Token,
 		s.ControlPlane.Token, s.ControlPlane.Token)
 	if strings.Contains(out.String(), "hush") || strings.Contains(out.String(), "68757368") {

@@ -2,7 +2,6 @@ package config
 
 import (
 	"encoding/hex"
-	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
@@ -85,25 +84,6 @@ type SidecarListen struct {
 // Off reports whether a listener's address says that it is not wanted.
 func Off(address string) bool { return address == off }
 
-// Outbound bounds deliveries and says where they may go.
-type Outbound struct {
-	// MaxInFlight bounds the attempts under way at once: 1 to 100000. Default 1024.
-	MaxInFlight int `yaml:"max_in_flight"`
-	// PerWebhook bounds those to one webhook: 1 to MaxInFlight. Default 64.
-	PerWebhook int `yaml:"per_webhook"`
-	// AllowLoopback lets deliveries go to this host. Default false.
-	AllowLoopback bool `yaml:"allow_loopback"`
-	// AllowPrivate lets them go to private networks (RFC 1918, RFC 4193). Default false.
-	AllowPrivate bool `yaml:"allow_private"`
-	// AllowCIDRs are networks that deliveries may go to although they would be refused. Default none.
-	AllowCIDRs []string `yaml:"allow_cidrs"`
-	// CAFile has PEM certificates to trust besides those of the system. Default none.
-	CAFile string `yaml:"ca_file"`
-
-	// AllowedPrefixes is AllowCIDRs, parsed.
-	AllowedPrefixes []netip.Prefix `yaml:"-"`
-}
-
 // Transformer is a plugin process that webhooks may name.
 type Transformer struct {
 	// Name that webhooks use: 1-64 of [A-Za-z0-9_-]. Required.
@@ -176,7 +156,7 @@ func DefaultSidecar() *Sidecar {
 		DataDir:    defaultSidecarDir,
 		Durability: DurabilityDisk,
 		Listen:     SidecarListen{GRPC: p.GRPC, HTTP: p.HTTP, Admin: p.Admin},
-		Outbound:   Outbound{MaxInFlight: 1024, PerWebhook: 64},
+		Outbound:   Outbound{MaxInFlight: 1024, PerWebhook: 64, HTTP2: true},
 		Limits: SidecarLimits{
 			Payload: sidehook.DefaultMaxData, Queue: 10 * GiB, History: 32 * MiB, HistoryAge: 72 * time.Hour,
 			MinFreeDisk: 64 * MiB, DedupeWindow: time.Hour, DedupeEvents: 1_000_000,
@@ -329,27 +309,6 @@ func (d *document) sidecarListen(s *Sidecar) {
 	if l.Unix != off && len(l.Unix) > longest {
 		d.failAt("listen.unix", `is over %d bytes, the longest a socket's path can be; choose a shorter one, or "off"`, longest)
 	}
-}
-
-func (d *document) outbound(o *Outbound) {
-	d.intRange("outbound.max_in_flight", o.MaxInFlight, 1, 100_000)
-	if !d.troubled("outbound.max_in_flight") {
-		d.intRange("outbound.per_webhook", o.PerWebhook, 1, o.MaxInFlight)
-	}
-	for i, cidr := range o.AllowCIDRs {
-		path := indexed("outbound.allow_cidrs", i)
-		prefix, err := netip.ParsePrefix(cidr)
-		switch {
-		case d.troubled(path):
-		case err != nil:
-			d.failAt(path, "%.60q is not a network such as 10.20.0.0/16", cidr)
-		case prefix != prefix.Masked():
-			d.failAt(path, "%s has bits beyond its length; did you mean %s?", cidr, prefix.Masked())
-		default:
-			o.AllowedPrefixes = append(o.AllowedPrefixes, prefix)
-		}
-	}
-	d.readable("outbound.ca_file", &o.CAFile)
 }
 
 func (d *document) transformers(ts []Transformer) {

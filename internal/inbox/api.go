@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -206,28 +208,52 @@ func validated(w http.ResponseWriter, s *Settings) bool {
 
 func refuse(w http.ResponseWriter, err error) {
 	var field *sidehook.FieldError
-	if errors.As(err, &field) {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &field):
 		writeError(w, http.StatusBadRequest, field.Field, field.Reason)
-		return
+	case errors.As(err, &tooLarge):
+		writeError(w, http.StatusRequestEntityTooLarge, "", fmt.Sprintf("settings must be at most %d bytes", tooLarge.Limit))
+	default:
+		writeError(w, http.StatusBadRequest, "", err.Error())
 	}
-	writeError(w, http.StatusBadRequest, "", err.Error())
 }
 
+// decodeStrict reads one JSON object. It returns a *sidehook.FieldError, or a *http.MaxBytesError of its reader.
 func decodeStrict(r io.Reader, into any) error {
 	dec := json.NewDecoder(r)
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); err != nil {
-		var kind *json.UnmarshalTypeError
-		if errors.As(err, &kind) && kind.Field != "" {
-			// POST embeds Settings, which encoding/json puts into the path.
-			return sidehook.Fieldf(strings.TrimPrefix(kind.Field, "Settings."), "must not be a %s", kind.Value)
-		}
-		return sidehook.Fieldf("", "the body must be a JSON object of a bin's settings: %v", err)
+		return plainly(err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return sidehook.Fieldf("", "the body must be one JSON object")
 	}
 	return nil
+}
+
+// plainly says what encoding/json found wrong without the words of Go.
+func plainly(err error) error {
+	var tooLarge *http.MaxBytesError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &tooLarge):
+		return tooLarge
+	case errors.As(err, &kind) && kind.Field == "":
+		return sidehook.Fieldf("", "the body must be a JSON object of a bin's settings, not a JSON %s", kind.Value)
+	case errors.As(err, &kind):
+		// POST embeds Settings, which encoding/json puts into the path.
+		return sidehook.Fieldf(strings.TrimPrefix(kind.Field, "Settings."), "must be %s", kindNames[kind.Type.Kind()])
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return sidehook.Fieldf(strings.Trim(name, `"`), "is not a setting of a bin")
+	}
+	return sidehook.Fieldf("", "the body must be a JSON object of a bin's settings: %v", err)
+}
+
+// kindNames are the kinds that settings have, as JSON calls them.
+var kindNames = map[reflect.Kind]string{
+	reflect.String: "a string", reflect.Int: "a whole number", reflect.Slice: "an array of strings", reflect.Struct: "an object",
 }
 
 // clearBin forgets the arrivals of a bin; its settings stay.

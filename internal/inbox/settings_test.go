@@ -149,11 +149,12 @@ func TestSettingsRefuse(t *testing.T) {
 		{`{"signing":{"scheme":"hmac","header":"X","template":"{timestamp}{body}"}}`, "signing.timestamp_header"},
 		{`{"signing":{"scheme":"hmac","header":"X","algorithm":"md5"}}`, "signing.algorithm"},
 		{`{"signing":{"scheme":"hmac","header":"X","encoding":"base32"}}`, "signing.encoding"},
-		{`{"sekrets":[]}`, ""},
+		{`{"sekrets":[]}`, "sekrets"},
+		{`{"status":1e3}`, "status"},
+		{`{"signing":"hmac"}`, "signing"},
 		{`{} {}`, ""},
 		{`[]`, ""},
 		{``, ""},
-		{`{"delay":"` + strings.Repeat("x", maxSettings) + `"}`, ""},
 	} {
 		for method, path := range map[string]string{http.MethodPut: "/bins/b", http.MethodPatch: "/bins/there", http.MethodPost: "/bins"} {
 			code, header, body := ask(t, method, url+path, tc.body)
@@ -163,7 +164,15 @@ func TestSettingsRefuse(t *testing.T) {
 			if strings.Contains(body, secret) {
 				t.Errorf("the answer tells a secret: %s", body)
 			}
+			for _, goes := range []string{"json:", "Go value", "struct"} {
+				if strings.Contains(body, goes) {
+					t.Errorf("%s %.60s is answered in the words of the program: %s", method, tc.body, body)
+				}
+			}
 		}
+	}
+	if code, _, body := ask(t, http.MethodPut, url+"/bins/b", `{"delay":"`+strings.Repeat("x", maxSettings)+`"}`); code != 413 {
+		t.Errorf("settings too large: %d %s", code, body)
 	}
 	if code, _, _ := ask(t, http.MethodGet, url+"/bins/b", ""); code != 404 {
 		t.Errorf("a refused setting made the bin: %d", code)

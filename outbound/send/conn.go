@@ -25,6 +25,9 @@ type conn struct {
 	h2  *mux         // set when HTTP/2 is spoken; then many requests have it, and what is said below of one is not so
 	// creds were used for TLS; nil for plain HTTP.
 	creds *credentials
+	// shown says what came of the receiver's wish for a client certificate, should it hang up after that; "" when it
+	// had none.
+	shown string
 	seq   uint64 // counts the Client's connections
 
 	idleSince time.Time

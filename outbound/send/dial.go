@@ -61,6 +61,9 @@ func (c *Client) dial(x *exchange, p *pool) (*conn, error) {
 	}
 	x.phase = phaseHandshake
 	if err := c.handshake(x.ctx, cn, e, limit); err != nil {
+		if cn.shown != "" && (isHangup(err) || isAlert(err)) {
+			err = &Error{Kind: KindTLS, Err: err, text: cn.shown}
+		}
 		err = c.dialFailed(x, limit, err)
 		cn.close()
 		return nil, err
@@ -212,6 +215,9 @@ func (c *Client) handshake(ctx context.Context, cn *conn, e *Endpoint, limit tim
 	if cn.pool.speaksHTTP2() {
 		cfg.NextProtos = []string{"h2", "http/1.1"}
 	}
+	if cfg.GetClientCertificate == nil {
+		cfg.GetClientCertificate = cn.clientCertificate(cfg.Certificates)
+	}
 	if err := cn.begin(ctx, limit); err != nil {
 		return err
 	}
@@ -228,6 +234,24 @@ func (c *Client) handshake(ctx context.Context, cn *conn, e *Endpoint, limit tim
 		return c.multiplex(ctx, cn, over, wire)
 	}
 	return nil
+}
+
+// clientCertificate shows the first of certs that the receiver accepts, as crypto/tls does by itself, and notes what
+// was shown. With TLS 1.3 a receiver refuses after the handshake, and the request may see no more than a reset.
+func (cn *conn) clientCertificate(certs []tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	return func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		for i := range certs {
+			if info.SupportsCertificate(&certs[i]) == nil {
+				cn.shown = "TLS: the receiver hung up after it saw the client certificate that outbound.tls has for it"
+				return &certs[i], nil
+			}
+		}
+		cn.shown = "TLS: the receiver hung up after it asked for a client certificate, and outbound.tls has none for it"
+		if len(certs) > 0 {
+			cn.shown = "TLS: the receiver hung up after it asked for a client certificate of another kind or authority than outbound.tls has for it"
+		}
+		return new(tls.Certificate), nil
+	}
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -171,6 +171,8 @@ func (x *exchange) explain(err error) error {
 		return ended(x.ctx, x.start, x.phase)
 	case isTimeout(err):
 		return timeoutError(x.deadline.Sub(x.start), x.phase, err)
+	case x.cn != nil && x.cn.shown != "" && !x.in.got && !x.resp.Reused && (isHangup(err) || isAlert(err) || x.cn.h2 != nil && connGone(err)):
+		return &Error{Kind: KindTLS, Err: err, text: x.cn.shown}
 	}
 	return wireError(err, x.phase)
 }

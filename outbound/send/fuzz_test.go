@@ -195,3 +195,34 @@ func FuzzEndpoint(f *testing.F) {
 		}
 	})
 }
+
+// FuzzTunnel checks that of any bytes that a proxy may answer with, only a plain 2xx opens a tunnel, and nothing that
+// came behind it is taken for the endpoint's.
+func FuzzTunnel(f *testing.F) {
+	for _, s := range []string{
+		"HTTP/1.1 200 Connection established\r\n\r\n", "HTTP/1.0 200 OK\r\nVia: x\r\n\r\n", "HTTP/1.1 407 No\r\n\r\n",
+		"HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "HTTP/1.1 302 Found\r\nLocation: x\r\n\r\n", "\x05\x00", "", "HTTP/1.1 200",
+	} {
+		f.Add([]byte(s), uint8(3))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, step uint8) {
+		c := &Client{}
+		c.opts.setDefaults()
+		t1 := &tape{data: bytes.Clone(data), step: int(step) + 1}
+		err := c.readTunnel(t.Context(), &link{Conn: t1})
+		var own *Error
+		if err != nil && !errors.As(err, &own) {
+			t.Fatalf("error is %T %v", err, err)
+		}
+		if err != nil {
+			return
+		}
+		if !bytes.Contains(data, []byte(" 2")) || !bytes.HasPrefix(data, []byte("HTTP/1.")) {
+			t.Fatalf("%q opens a tunnel", data)
+		}
+		if len(t1.data) == 0 && !bytes.HasSuffix(bytes.ReplaceAll(data, []byte("\r"), nil), []byte("\n\n")) {
+			t.Fatalf("%q opens a tunnel with something behind it", data)
+		}
+	})
+}

@@ -75,8 +75,8 @@ func (c *Client) multiplex(ctx context.Context, cn *conn, over *tls.Conn, wire *
 	}
 	address := strings.TrimPrefix(cn.pool.key, "https://")
 	cc, err := c.transport.NewClientConn(context.WithValue(ctx, handedConn{}, over), "https", address)
-	if err == nil {
-		err = cc.Reserve()
+	if err == nil && cc.Reserve() != nil {
+		err = io.ErrUnexpectedEOF // a new connection has room for one request, unless it has ended
 	}
 	if err != nil {
 		return fmt.Errorf("HTTP/2: %w", err) // dial closes
@@ -90,6 +90,7 @@ func (c *Client) multiplex(ctx context.Context, cn *conn, over *tls.Conn, wire *
 func (x *exchange) runStream(cn *conn) error {
 	ctx, cancel := context.WithDeadline(x.ctx, x.deadline)
 	defer cancel()
+	x.cn = cn
 	x.in.reset(nil)
 	body := &sentBody{}
 	body.Reset(x.req.Body)
@@ -184,7 +185,14 @@ func (x *exchange) readStream(resp *http.Response, cancel context.CancelFunc) er
 func streamLost(cn *conn, err error) bool {
 	se, isStream := asStreamError(err)
 	return cn.h2.cc.Err() != nil || isStream && se.Code == h2RefusedStream ||
-		strings.Contains(err.Error(), "GOAWAY") || strings.Contains(err.Error(), "client conn")
+		strings.Contains(err.Error(), "GOAWAY") || connGone(err)
+}
+
+// connGone recognises what net/http says of a connection that ended. It has no types for that.
+func connGone(err error) bool {
+	text := err.Error()
+	return strings.HasPrefix(text, "http2: client conn is closed") || strings.HasPrefix(text, "http2: client conn not usable") ||
+		strings.HasPrefix(text, "http2: client conn could not be established") || strings.HasPrefix(text, "http2: client connection")
 }
 
 // wantsHTTP1 reports whether the receiver takes the request over HTTP/1.1 only.
@@ -238,6 +246,8 @@ func h2Error(err error, at phase) *Error {
 		return &Error{Kind: KindReset, Err: err, text: "connection lost while " + string(at)}
 	case strings.Contains(text, "GOAWAY"):
 		return &Error{Kind: KindReset, Err: err, text: "connection ended by the receiver while " + string(at) + " (HTTP/2 GOAWAY)"}
+	case connGone(err):
+		return &Error{Kind: KindReset, Err: err, text: "connection closed by the receiver while " + string(at)}
 	case strings.HasPrefix(text, "connection error: "):
 		return &Error{Kind: KindProtocol, Err: err, text: "invalid HTTP/2 response: " + strings.TrimPrefix(text, "connection error: ")}
 	case strings.HasPrefix(text, "http2: "), strings.HasPrefix(text, "net/http: HTTP/2 "):

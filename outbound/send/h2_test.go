@@ -256,10 +256,9 @@ func TestHTTP2Timeout(t *testing.T) {
 
 // rawH2 answers HTTP/2 frame by frame.
 type rawH2 struct {
-	url    string
-	cert   tls.Certificate
-	conns  atomic.Int64
-	frames *http2.Framer
+	url   string
+	cert  tls.Certificate
+	conns atomic.Int64
 }
 
 // newRawH2 calls answer for each request, with the number of the connection and of the request on it, from 1. An answer

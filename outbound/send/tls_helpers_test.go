@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"net"
+	"os"
 	"testing"
 )
 
@@ -32,4 +34,21 @@ func newRawTLS(t testing.TB, cfg *tls.Config, serve func(c net.Conn)) string {
 		_ = over.CloseWrite()
 	})
 	return "https://" + srv.ln.Addr().String()
+}
+
+// writePEM writes a certificate and its key.
+func writePEM(t testing.TB, certFile, keyFile string, cert tls.Certificate) {
+	t.Helper()
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, block := range map[string]*pem.Block{
+		certFile: {Type: "CERTIFICATE", Bytes: cert.Certificate[0]},
+		keyFile:  {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
