@@ -16,7 +16,8 @@ import (
 // AccessPrefix starts every access token.
 const AccessPrefix = "sha_"
 
-// Access tokens stand in for a token for a while, for protocols that log in first. Nothing of them is stored: one is
+// Access tokens stand in for a token for a while, for protocols that log in first. Nothing of them is stored unless one is
+// ended before its time: one is
 // sha_<base64url of end | MAC>.<id of the token>, where end is in Unix seconds (8 bytes, big-endian) and MAC is
 // HMAC-SHA256 over purpose, end and id under the token's stored hash. So they end with the token they stand for, at once
 // when it is revoked.
@@ -51,11 +52,17 @@ func accessMAC(hash string, end []byte, id string) []byte {
 
 // AuthenticateAccess returns what is known of the token that an access token stands in for, or ErrUnauthenticated.
 func (s *Service) AuthenticateAccess(ctx context.Context, access string) (*Token, error) {
+	token, _, err := s.authenticateAccess(ctx, access)
+	return token, err
+}
+
+// authenticateAccess also returns the end of the access token, as it has it.
+func (s *Service) authenticateAccess(ctx context.Context, access string) (*Token, []byte, error) {
 	rest, ok := strings.CutPrefix(access, AccessPrefix)
 	text, id, dotted := strings.Cut(rest, ".")
 	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if !ok || !dotted || err != nil || len(b) != accessEndLen+sha256.Size || !sidehook.ValidName(id) {
-		return nil, ErrUnauthenticated
+		return nil, nil, ErrUnauthenticated
 	}
 	t := &txn{ctx: ctx, kv: s.kv} // reads only
 	var where tokenIDRecord
@@ -65,14 +72,22 @@ func (s *Service) AuthenticateAccess(ctx context.Context, access string) (*Token
 		found, err = t.get(tokenKey(where.Hash), &r)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	end, mac := b[:accessEndLen], b[accessEndLen:]
 	if !found || !hmac.Equal(mac, accessMAC(where.Hash, end, id)) {
-		return nil, ErrUnauthenticated
+		return nil, nil, ErrUnauthenticated
 	}
-	if !s.now().Before(time.Unix(int64(binary.BigEndian.Uint64(end)), 0)) {
-		return nil, ErrAccessExpired
+	if !s.now().Before(timeOfEnd(end)) {
+		return nil, nil, ErrAccessExpired
 	}
-	return r.token(), nil
+	switch ended, err := t.get(endedKey(end, access), &endedRecord{}); {
+	case err != nil:
+		return nil, nil, err
+	case ended:
+		return nil, nil, ErrUnauthenticated
+	}
+	return r.token(), end, nil
 }
+
+func timeOfEnd(end []byte) time.Time { return time.Unix(int64(binary.BigEndian.Uint64(end)), 0).UTC() }

@@ -25,6 +25,7 @@ import (
 //	event-type-counts/{app}       eventTypesRecord: changed with every event type that is added or removed
 //	tokens/{hash}                 tokenRecord, by the SHA-256 of the token
 //	token-ids/{id}                tokenIDRecord
+//	ended-access/{end}/{hash}     endedRecord: an access token that was ended before its time
 const (
 	appsPrefix       = "apps/"
 	webhooksPrefix   = "webhooks/"

@@ -115,7 +115,7 @@ func (e *Engine) submit(ctx context.Context, events []*sidehook.Event, released 
 				r.results[i] = Accepting{Disposition: Unmatched}
 				break
 			}
-			placements, lanes := e.place(app, *buf)
+			placements, lanes := e.place(app, *buf, ev.OrderingKey)
 			sub.add(i, ev, placements, lanes)
 			r.results[i] = Accepting{Disposition: Accepted, Deliveries: len(placements)}
 		}
@@ -130,14 +130,14 @@ func (e *Engine) submit(ctx context.Context, events []*sidehook.Event, released 
 }
 
 // place decides for each matching lane whether the delivery is taken into memory or left in the durable queue.
-func (e *Engine) place(app *appConfig, matches []int) ([]storage.Placement, []*lane) {
+func (e *Engine) place(app *appConfig, matches []int, orderingKey string) ([]storage.Placement, []*lane) {
 	placements := make([]storage.Placement, len(matches))
 	lanes := make([]*lane, len(matches))
 	now := e.now()
 	for i, m := range matches {
 		l := app.lanes[m]
 		lanes[i] = l
-		placements[i] = storage.Placement{Webhook: l.key, Queued: !l.reserve(now)}
+		placements[i] = storage.Placement{Webhook: l.key, Queued: !l.reserve(now, orderingKey)}
 	}
 	return placements, lanes
 }

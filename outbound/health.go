@@ -113,8 +113,8 @@ func (l *lane) healthNow(now time.Time) (WebhookHealth, uint64) {
 		Key: l.key, Delivered: h.delivered, Dead: h.dead, FailedAttempts: h.failed,
 		LastSuccess: h.lastSuccess, LastFailure: h.lastFailure, LastError: h.lastError,
 	}
-	if l.ring.len() > 0 || l.isDue(now) {
-		w.Paused = l.pauseReason
+	if l.held() > 0 || l.isDue(now) {
+		w.Paused = l.whyWaiting()
 	}
 	return w, h.changes
 }

@@ -103,6 +103,21 @@ func (k *kit) stop() {
 	}
 }
 
+// crash is a restart that gives up what is in flight after a moment, unrecorded.
+func (k *kit) crash() {
+	k.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := k.engine.Stop(ctx); err != nil && !errors.Is(err, outbound.ErrGivenUp) {
+		k.t.Errorf("stop: %v", err)
+	}
+	k.store.Reopen()
+	k.engine = outbound.New(k.opts)
+	if err := k.engine.Start(k.t.Context()); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
 // restart is a stop and a start on the same store.
 func (k *kit) restart() {
 	k.t.Helper()

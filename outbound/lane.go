@@ -30,6 +30,12 @@ type job struct {
 	attempts int
 	saved    *storage.SavedRequest
 	test     bool // of a test event
+
+	// What follows is set when the event has an ordering key and the lane keeps to it; see order.
+	order     *order
+	key       uint64
+	due       int64 // when it was due, in Unix nanoseconds
+	untouched bool  // neither attempted nor put back for later: due when it was accepted
 }
 
 // lane is one webhook's way out: a bounded ring of deliveries in memory, fed by new events while nothing older is due
@@ -60,6 +66,10 @@ type lane struct {
 	nextDue time.Time // earliest known in the store's queue; zero: nothing there
 	noted   time.Time // as nextDue, of what came while loading
 	loading bool
+	loads   uint64 // begun so far
+	moving  int    // calls under way that put deliveries of an order back; nothing is loaded meanwhile
+	order   *order // nil: as they come
+	rate    rate
 
 	pausedUntil time.Time // transformer away, no live secret: the lane waits, no attempt is counted
 	pauseReason string
@@ -82,10 +92,12 @@ func newLane(e *Engine, key sidehook.WebhookKey) *lane {
 
 // reserve promises a place in the ring to a delivery about to be committed; false: it belongs in the durable queue.
 // Nothing may overtake what is due there.
-func (l *lane) reserve(now time.Time) bool {
+//
+// What has its place in an order always goes there: it is the queue that the order rests on.
+func (l *lane) reserve(now time.Time, orderingKey string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.open() || l.isDue(now) || l.ring.len()+l.reserved >= l.ringCap() {
+	if l.order != nil && orderingKey != "" || !l.open() || l.isDue(now) || l.ring.len()+l.reserved >= l.ringCap() {
 		return false
 	}
 	if l.e.inMemory.Add(1) > int64(l.e.opts.MaxInMemory) {
@@ -159,24 +171,26 @@ func (l *lane) settle() {
 	case now.Before(l.pausedUntil):
 		l.arm(now, l.pausedUntil)
 	case l.open():
-		l.spawn(now)
+		if !l.awaitsRate(now) {
+			l.spawn(now)
+		}
 		if !l.nextDue.IsZero() && l.nextDue.After(now) {
 			l.arm(now, l.nextDue)
 		}
 	case !l.retireAt.IsZero() && now.Before(l.retireAt):
 		l.arm(now, l.retireAt)
-		l.clear(l.ring.len() > 0)
+		l.clear(l.held() > 0)
 	case !l.retireAt.IsZero():
-		l.clear(l.ring.len() > 0 || !l.nextDue.IsZero())
+		l.clear(l.held() > 0 || !l.nextDue.IsZero())
 	default: // disabled, gone or not configured (yet): wait in the store
-		l.clear(l.ring.len() > 0)
+		l.clear(l.held() > 0)
 	}
 }
 
 // spawn starts as many workers as there is work for and the limits allow; mu is held.
 func (l *lane) spawn(now time.Time) {
 	want := l.ring.len() - l.starting
-	if l.isDue(now) && !l.loading {
+	if l.isDue(now) && l.mayLoad() {
 		want++
 	}
 	for want = min(want, l.limit-l.active); want > 0; want-- {
@@ -233,21 +247,28 @@ func (l *lane) next(first bool) (*job, *route) {
 	}
 	for {
 		now := l.e.now()
-		if !l.open() || now.Before(l.pausedUntil) || l.active > l.limit {
+		if !l.open() || now.Before(l.pausedUntil) || l.active > l.limit || l.awaitsRate(now) {
 			break
 		}
-		if l.ring.len() < lowWater && l.isDue(now) && !l.loading {
+		if l.ring.len() < lowWater && l.isDue(now) && l.mayLoad() {
 			l.load(now, min(claimSize, l.ringCap()-l.ring.len()))
 			continue
 		}
-		if j := l.ring.popFront(); j != nil {
+		j := l.ring.popFront()
+		if j == nil {
+			break
+		}
+		if l.takeTurn(j) {
+			l.rate.take(l.route.webhook.RateLimit, now)
 			return j, l.route
 		}
-		break
 	}
 	l.leave()
 	return nil, nil
 }
+
+// mayLoad reports whether deliveries may be claimed; mu is held.
+func (l *lane) mayLoad() bool { return !l.loading && l.moving == 0 }
 
 // leave ends a worker; mu is held.
 func (l *lane) leave() {
@@ -261,9 +282,18 @@ func (l *lane) leave() {
 // load claims due deliveries from the store; mu is held on entry and return and released meanwhile.
 func (l *lane) load(now time.Time, limit int) {
 	l.loading, l.noted = true, time.Time{}
-	l.mu.Unlock()
-	claimed, next, err := l.e.store.Claim(l.e.work, l.key, now, max(1, limit))
-	l.mu.Lock()
+	l.loads++
+	var claimed []storage.Claimed
+	var next time.Time
+	var err error
+	for l.order != nil && !l.order.read && err == nil {
+		err = l.readPutBacks()
+	}
+	if err == nil {
+		l.mu.Unlock()
+		claimed, next, err = l.e.store.Claim(l.e.work, l.key, now, max(1, limit))
+		l.mu.Lock()
+	}
 	l.loading = false
 	if err != nil {
 		if l.e.work.Err() == nil {
@@ -273,11 +303,8 @@ func (l *lane) load(now time.Time, limit int) {
 		return
 	}
 	l.nextDue = earliest(next, l.noted)
-	for i := range claimed {
-		c := &claimed[i]
-		l.ring.pushBack(&job{id: c.ID, shared: &sharedEvent{event: c.Event}, attempts: c.Attempts, saved: c.Saved, test: isTest(c.Event)})
-	}
 	l.e.inMemory.Add(int64(len(claimed)))
+	l.putAway(l.take(claimed))
 	l.settle()
 }
 
@@ -303,17 +330,25 @@ func (l *lane) putBack(j *job, reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ring.pushFront(j)
+	if k := l.keyedOf(j); k != nil {
+		k.inRing++ // it is still its turn
+	}
 	l.pause(l.e.now(), reason)
 }
 
-// finished tells the lane how an attempt went, after its result was submitted.
-func (l *lane) finished(j *job, a *sidehook.Attempt, outcome verdict) {
+// finished tells the lane how an attempt went, after its result was submitted, and puts back what was behind it.
+func (l *lane) finished(j *job, a *sidehook.Attempt, outcome verdict, behind []storage.Unclaimed) {
 	l.e.inMemory.Add(-1)
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.putBehind(behind)
 	l.health.count(j, a)
 	l.pauses, l.pauseReason = 0, ""
 	l.lastStatus, l.lastError = a.Status, a.Error
 	var spill []*job
+	if l.order != nil {
+		l.order.service += (a.Latency - l.order.service) / 8
+	}
 	switch outcome {
 	case healthy:
 		l.trouble, l.proven, l.pausedUntil = 0, true, time.Time{}
@@ -325,18 +360,15 @@ func (l *lane) finished(j *job, a *sidehook.Attempt, outcome verdict) {
 		l.proven = false
 		l.limit = max(1, l.limit/2)
 		l.breakCircuit()
-		for l.ring.len() > l.ringCap() {
-			spill = append(spill, l.ring.popBack())
-		}
+		spill = l.takeBack()
 	case gone:
 		if l.route != nil && l.goneAt.IsZero() {
 			l.goneAt = l.e.now()
 		}
 	}
 	l.settle()
-	l.mu.Unlock()
 	if len(spill) > 0 {
-		l.unclaim(spill)
+		l.recall(spill)
 	}
 }
 
@@ -365,6 +397,7 @@ func (l *lane) setRoute(r *route) {
 		l.goneAt = time.Time{}
 	}
 	l.route, l.retireAt = r, time.Time{}
+	l.setOrder(r.webhook.Ordering == sidehook.OrderingKey)
 	if l.pauseReason != "" {
 		l.health.changes++
 	}
@@ -409,15 +442,18 @@ func (l *lane) spillOrDrop() {
 	for !l.stopped && !l.open() {
 		now := l.e.now()
 		drop := !l.retireAt.IsZero() && !now.Before(l.retireAt)
-		jobs := l.ring.takeAll()
-		if len(jobs) > 0 {
+		if drop {
+			l.setOrder(false)
+		}
+		jobs := l.takeAll()
+		switch {
+		case len(jobs) > 0 && drop:
 			l.mu.Unlock()
-			if drop {
-				l.dropJobs(jobs)
-			} else {
-				l.unclaim(jobs)
-			}
+			l.dropJobs(jobs)
 			l.mu.Lock()
+			continue
+		case len(jobs) > 0:
+			l.recall(jobs)
 			continue
 		}
 		if !drop || l.nextDue.IsZero() {
@@ -433,21 +469,29 @@ func (l *lane) spillOrDrop() {
 // endOfTime is later than any due time.
 var endOfTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// unclaim puts deliveries back into the durable queue and returns when they are there.
-func (l *lane) unclaim(jobs []*job) {
-	now := l.e.now()
+// recall puts what was taken from memory back into the durable queue, due as it was, and returns when it is there; mu is
+// held, and released meanwhile.
+func (l *lane) recall(jobs []*job) {
 	back := make([]storage.Unclaimed, len(jobs))
 	for i, j := range jobs {
-		back[i] = storage.Unclaimed{ID: j.id, Webhook: l.key, DueAt: now}
+		back[i] = storage.Unclaimed{ID: j.id, Webhook: l.key}
 	}
+	now := l.e.now()
+	l.nextDue = earliest(l.nextDue, now)
+	if l.loading {
+		l.noted = earliest(l.noted, now)
+	}
+	l.putAway(back)
+}
+
+// toQueue puts deliveries back into the durable queue and returns when they are there.
+func (l *lane) toQueue(back []storage.Unclaimed) {
 	err := l.e.store.Unclaim(context.WithoutCancel(l.e.work), back)
-	l.e.inMemory.Add(-int64(len(jobs)))
+	l.e.inMemory.Add(-int64(len(back)))
 	if err != nil {
 		l.e.log.Error("deliveries could not be put back; they come back at the next start", "webhook", l.key,
-			"deliveries", len(jobs), "err", err)
-		return
+			"deliveries", len(back), "err", err)
 	}
-	l.noteQueued(now)
 }
 
 func (l *lane) dropJobs(jobs []*job) {

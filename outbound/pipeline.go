@@ -31,11 +31,11 @@ func (e *Engine) deliver(l *lane, r *route, j *job) tried {
 	case errors.As(err, new(*droppedError)):
 		a.Error = err.Error()
 		a.Outcome = sidehook.Outcome{Kind: sidehook.OutcomeDropped}
-		return e.conclude(l, j, a, nil, neutral)
+		return e.conclude(l, r, j, a, nil, neutral)
 	case err != nil:
 		a.Error = err.Error()
 		a.Outcome = decide(r, a, "", true)
-		return e.conclude(l, j, a, nil, neutral)
+		return e.conclude(l, r, j, a, nil, neutral)
 	}
 	if err := e.sign(a, r, j, req); err != nil {
 		l.putBack(j, err.Error())
@@ -44,7 +44,7 @@ func (e *Engine) deliver(l *lane, r *route, j *job) tried {
 	if !e.post(l, r, a, req) {
 		return tried{attempt: a, request: req, unmade: errStopped}
 	}
-	return e.conclude(l, j, a, req, judge(a))
+	return e.conclude(l, r, j, a, req, judge(a))
 }
 
 // tried is how the turn of a delivery went: the attempt that was recorded, with its request if there was one; or, when
@@ -114,7 +114,7 @@ func judge(a *sidehook.Attempt) verdict {
 }
 
 // conclude records an attempt and lets the lane go on.
-func (e *Engine) conclude(l *lane, j *job, a *sidehook.Attempt, req *request, v verdict) tried {
+func (e *Engine) conclude(l *lane, r *route, j *job, a *sidehook.Attempt, req *request, v verdict) tried {
 	res := storage.Result{ID: j.id, Webhook: l.key, State: a.Outcome.Kind.State(), Attempt: a}
 	if res.State == sidehook.Pending {
 		res.DueAt = a.Outcome.RetryAt
@@ -122,11 +122,25 @@ func (e *Engine) conclude(l *lane, j *job, a *sidehook.Attempt, req *request, v 
 			res.Save = &req.saved
 		}
 		res.OnCommit = func() { l.noteQueued(res.DueAt) }
+	} else if a.Outcome.Kind == sidehook.OutcomeDelivered && !j.test && rand.Float64() >= r.webhook.Sample() {
+		res.Attempt = nil // that it was delivered is known all the same
+	}
+	var behind []storage.Unclaimed
+	if j.order != nil {
+		if res.State == sidehook.Pending {
+			behind = l.block(j, res.DueAt)
+		}
+		res.OnCommit = func() {
+			if res.State == sidehook.Pending {
+				l.noteQueued(res.DueAt)
+			}
+			l.endTurn(j)
+		}
 	}
 	e.record(l, res)
 	e.counters.count(a) // after it was submitted: what is counted can be flushed
 	e.opts.Observe(l.key, a)
-	l.finished(j, a, v)
+	l.finished(j, a, v, behind)
 	e.opts.OnCount()
 	if v == gone {
 		e.log.Warn("endpoint answered 410 Gone; the webhook gets nothing more until it is changed", "webhook", l.key)

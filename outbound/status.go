@@ -93,7 +93,7 @@ func (l *lane) state() WebhookState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := WebhookState{
-		Key: l.key, InFlight: l.active, Limit: l.limit, InMemory: l.ring.len(), NextDue: l.nextDue, Trouble: l.trouble,
+		Key: l.key, InFlight: l.active, Limit: l.limit, InMemory: l.held(), NextDue: l.nextDue, Trouble: l.trouble,
 		LastStatus: l.lastStatus, LastError: l.lastError, GoneAt: l.goneAt,
 	}
 	now := l.e.now()
@@ -110,6 +110,8 @@ func (l *lane) state() WebhookState {
 		s.Phase, s.Reason = "paused", l.pauseReason
 	case l.active > 0:
 		s.Phase = "delivering"
+	case l.rate.waiting && (l.held() > 0 || l.isDue(now)):
+		s.Phase, s.Reason = "paused", l.whyWaiting()
 	case !l.nextDue.IsZero():
 		s.Phase = "retrying"
 	default:

@@ -12,4 +12,6 @@ type PutBack struct {
 	// OrderingKey of its event.
 	OrderingKey string
 	DueAt       time.Time
+	// Attempts made so far.
+	Attempts int
 }

@@ -17,8 +17,10 @@ func (c *cli) pluginCommand() *cobra.Command {
 		Short:   "Help to write transformers",
 		Long: `Help to write transformers: programs that rewrite deliveries before they are signed. A sidecar starts them
 and talks to them by gRPC.`,
+		Example: `  sidehook plugin init redact
+  sidehook plugin verify redact/redact`,
 	})
-	cmd.AddCommand(c.pluginVerifyCommand())
+	cmd.AddCommand(c.pluginInitCommand(), c.pluginVerifyCommand())
 	return cmd
 }
 

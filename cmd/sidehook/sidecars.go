@@ -69,7 +69,7 @@ func printSidecars(out io.Writer, all []client.Sidecar) {
 	rows := make([][]string, len(all))
 	for i, s := range all {
 		rows[i] = []string{
-			s.ID, s.Hostname, s.Version, ellipsis(strings.Join(s.Apps, " "), 30), sidecarState(s), count(s.Pending),
+			s.ID, ellipsis(s.Hostname, 40), ellipsis(s.Version, 20), ellipsis(strings.Join(s.Apps, " "), 30), sidecarState(s), count(s.Pending),
 			oldest(s), timeCell(s.LastSeen),
 		}
 	}

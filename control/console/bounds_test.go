@@ -2,28 +2,12 @@ package console
 
 import (
 	"fmt"
+	"html/template"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 )
-
-func TestEndedSessionsAreBounded(t *testing.T) {
-	now := time.Unix(1_000_000, 0)
-	e := newEndedSessions(func() time.Time { return now })
-	for i := range maxEndedSessions {
-		e.add(fmt.Sprint("session ", i), now.Add(time.Hour+time.Duration(i)*time.Second))
-	}
-	e.add("one more", now.Add(2*time.Hour))
-	if len(e.all) > maxEndedSessions || !e.has("one more") || e.has("session 0") || !e.has("session 1") {
-		t.Errorf("%d are kept, or the wrong one was forgotten", len(e.all))
-	}
-	now = now.Add(24 * time.Hour)
-	e.add("after a day", now.Add(time.Hour))
-	if len(e.all) != 1 {
-		t.Errorf("%d are kept whose time is over", len(e.all))
-	}
-}
 
 func TestSignInAddressesAreBounded(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
@@ -84,21 +68,27 @@ func FuzzOwnPath(f *testing.F) {
 	})
 }
 
-func FuzzPrintable(f *testing.F) {
+func FuzzShownBody(f *testing.F) {
 	f.Add([]byte(`{"a":[1,2]}`))
 	f.Add([]byte("\x00\xff\u202e<script>"))
+	f.Add([]byte("\u202e<script>\r\n"))
+	f.Add([]byte(strings.Repeat("<", 9000)))
 	f.Add([]byte(strings.Repeat("[", 8000) + strings.Repeat("]", 8000)))
 	f.Add([]byte(strings.Repeat(`["]\"]]",`, 1500) + "1" + strings.Repeat("]", 1500)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		text := printable(b)
-		if strings.ContainsAny(text, "\x00\x1b\r\u202e") {
-			t.Errorf("%q is shown as %q", b, text)
+		room := allowance(2 * bodyAllowance)
+		shown := room.show(b, bodyAllowance)
+		if strings.ContainsAny(shown.Text, "\x00\x1b\r\u202e") {
+			t.Errorf("%q is shown as %q", b, shown.Text)
 		}
-		if len(text) > 50*maxShown {
-			t.Errorf("%d bytes are shown as %d", len(b), len(text))
+		if n := len(template.HTMLEscapeString(shown.Text)); n > bodyAllowance || bodyAllowance*2-int(room) < n {
+			t.Errorf("%d bytes are shown in %d of markup, and %d are counted", len(b), n, bodyAllowance*2-int(room))
 		}
-		if len(b) <= maxShown && len(b) > 0 && text == "" {
+		if len(b) > 0 && shown.Text == "" && strings.Trim(string(b), "\r") != "" {
 			t.Errorf("%q is not shown", b)
+		}
+		if shown.Size != len(b) || shown.Cut != strings.HasSuffix(shown.String(), "…") && !strings.HasSuffix(string(b), "…") {
+			t.Errorf("%q is shown as %+v", b, shown)
 		}
 	})
 }

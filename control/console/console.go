@@ -45,7 +45,6 @@ type Console struct {
 	texts     *texts
 	templates *templates
 	attempts  *attempts
-	ended     *endedSessions
 	streams   *streams
 }
 
@@ -66,7 +65,7 @@ func New(opts Options) (*Console, error) {
 	c := &Console{
 		svc: opts.Service, fleet: opts.Fleet, version: opts.Version, log: opts.Logger, now: opts.Now,
 		mux: http.NewServeMux(), origins: http.NewCrossOriginProtection(),
-		attempts: newAttempts(opts.Now), ended: newEndedSessions(opts.Now), streams: newStreams(),
+		attempts: newAttempts(opts.Now), streams: newStreams(),
 	}
 	var err error
 	if c.assets, err = loadAssets(); err != nil {

@@ -23,6 +23,14 @@ type shownBody struct {
 	Cut bool
 }
 
+// String is Text, with … where it was cut.
+func (s *shownBody) String() string {
+	if s.Cut {
+		return s.Text + "…"
+	}
+	return s.Text
+}
+
 // Bounds of what is made readable.
 const (
 	maxIndented = 256 << 10 // bytes of JSON

@@ -72,9 +72,13 @@ func (v *visit) sendTest() error {
 		data.Trouble = trouble
 		return v.showTest(code, data)
 	}
-	data.Result = &testResult{TestResult: result, Latency: result.Attempt.Latency.Round(time.Millisecond / 10), Response: printable(result.Attempt.Response)}
+	room := allowance(pageAllowance)
+	data.Result = &testResult{
+		TestResult: result, Latency: result.Attempt.Latency.Round(time.Millisecond / 10),
+		Response: room.show(result.Attempt.Response, bodyAllowance).String(),
+	}
 	if result.Request != nil {
-		data.Result.Body = printable(result.Request.Body)
+		data.Result.Body = room.show(result.Request.Body, bodyAllowance).String()
 	}
 	return v.showTest(http.StatusOK, data)
 }

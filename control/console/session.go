@@ -1,7 +1,6 @@
 package console
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -51,7 +50,7 @@ func (v *visit) home() string {
 // up every time, so that a revoked one ends it at once.
 func (v *visit) recognize() error {
 	cookie, err := v.r.Cookie(sessionCookie)
-	if err != nil || v.c.ended.has(cookie.Value) {
+	if err != nil {
 		return errSignedOut
 	}
 	token, err := v.c.svc.AuthenticateAccess(v.ctx(), cookie.Value)
@@ -127,8 +126,10 @@ func (v *visit) signIn() error {
 // that whoever signs out and in again at once would get the one that was just ended.
 func (v *visit) newSession(plain string) (session string, token *control.Token, err error) {
 	for life := sessionLife; life > sessionLife-time.Minute; life -= time.Second {
-		session, token, err = v.c.svc.IssueAccess(v.ctx(), plain, life)
-		if err != nil || !v.c.ended.has(session) {
+		if session, token, err = v.c.svc.IssueAccess(v.ctx(), plain, life); err != nil {
+			break
+		}
+		if _, err = v.c.svc.AuthenticateAccess(v.ctx(), session); !errors.Is(err, control.ErrUnauthenticated) {
 			break
 		}
 	}
@@ -136,8 +137,10 @@ func (v *visit) newSession(plain string) (session string, token *control.Token, 
 }
 
 func (v *visit) signOut() error {
-	v.c.ended.add(v.session, v.c.now().Add(sessionLife))
 	v.setCookie(sessionCookie, "", -1, http.SameSiteStrictMode)
+	if err := v.c.svc.EndAccess(v.ctx(), v.session); err != nil && !errors.Is(err, control.ErrUnauthenticated) {
+		return fmt.Errorf("end the session: %w", err)
+	}
 	return v.redirect(Root + "sign-in")
 }
 
@@ -188,52 +191,6 @@ func (v *visit) takeNote() string {
 		return ""
 	}
 	return v.t(cookie.Value)
-}
-
-// endedSessions are those that signed out and whose access token would still hold.
-type endedSessions struct {
-	now func() time.Time
-	mu  sync.Mutex
-	all map[[sha256.Size]byte]time.Time // when the access token ends, at the latest
-}
-
-const maxEndedSessions = 10_000
-
-func newEndedSessions(now func() time.Time) *endedSessions {
-	return &endedSessions{now: now, all: make(map[[sha256.Size]byte]time.Time)}
-}
-
-func (e *endedSessions) add(session string, until time.Time) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.all) >= maxEndedSessions {
-		e.makeRoom()
-	}
-	e.all[sha256.Sum256([]byte(session))] = until
-}
-
-// makeRoom forgets those whose time is over, or else the one that ends first.
-func (e *endedSessions) makeRoom() {
-	now := e.now()
-	var first [sha256.Size]byte
-	var least time.Time
-	for k, until := range e.all {
-		if !now.Before(until) {
-			delete(e.all, k)
-		} else if least.IsZero() || until.Before(least) {
-			first, least = k, until
-		}
-	}
-	if len(e.all) >= maxEndedSessions {
-		delete(e.all, first)
-	}
-}
-
-func (e *endedSessions) has(session string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	_, ok := e.all[sha256.Sum256([]byte(session))]
-	return ok
 }
 
 // attempts limits how often an address may try to sign in.

@@ -19,12 +19,13 @@ func TestTimesAreOfTheReadersZone(t *testing.T) {
 	eachTongue(t, func(t *testing.T, pl *place, p *Page, w *words) {
 		pl.catalogue(t)
 		pl.webhook(t, sidehook.Webhook{Name: "CRM", URL: pl.bin("crm")})
-		pl.publish(t, "evt_1", "livestream.channel.live", `{"id":"ch_1"}`)
 		p.must("move to Hà Nội", func(ctx context.Context) error {
 			return call(ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Asia/Ho_Chi_Minh"})
 		})
 		zone := time.FixedZone("", 7*3600)
 		p.signIn(pl, w, "apps/demo/deliveries")
+		p.holds("live", `document.querySelector("#live")?.dataset.state === "on"`)
+		pl.publish(t, "evt_1", "livestream.channel.live", `{"id":"ch_1"}`)
 		p.in("#deliveries", "").sees("livestream.channel.live")
 		later := time.Now().Add(time.Hour).In(zone)
 		const field = "2006-01-02T15:04"

@@ -6,7 +6,7 @@
 // A console block has commands, each after "$ ", going on over lines until bash finds them complete, and below each
 // what it prints: all of it, spaces aside, with … for what differs from run to run. A command without anything below it
 // may print what it likes. All must succeed. Blocks of a page run in order in one shell, in a folder where bin/ is what
-// `make build` makes. "sidehook dev", "control" and "sidecar" run on beside the commands after them. Addresses
-// 127.0.0.1:44xx become free ports on the way in and themselves again on the way out. What cannot run here is marked
-// ```sh, ```yaml or ```text.
+// `make build` makes and sidehook/ is this checkout. "sidehook dev", "control" and "sidecar" run on beside the commands
+// after them. Addresses 127.0.0.1:44xx become free ports on the way in and themselves again on the way out. What cannot
+// run here is marked ```sh, ```yaml or ```text.
 package docstest

@@ -31,7 +31,7 @@ type shell struct {
 
 const marker = "#docstest#"
 
-// openShell starts bash in a new folder, where bin/ is what make build makes.
+// openShell starts bash in a new folder, where bin/ is what make build makes and sidehook/ is this checkout.
 func openShell(t *testing.T) *shell {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "d") // shorter than t.TempDir: sockets live below it
@@ -40,6 +40,9 @@ func openShell(t *testing.T) *shell {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) }) //nolint:errcheck // a temporary folder
 	if err := os.Symlink(binaries, filepath.Join(dir, "bin")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(root, filepath.Join(dir, "sidehook")); err != nil { // a checkout
 		t.Fatal(err)
 	}
 	tools := t.TempDir()

@@ -65,6 +65,13 @@ var places = []place{
 		"it asks a transformer the way the sidecar's host does, and needs nothing else of the sidecar",
 	},
 
+	{
+		"plugin scaffold",
+		[]string{"plugin/scaffold"},
+		[]string{"words", "plugin kit"},
+		"it writes files for people; what they start from imports what they may",
+	},
+
 	// Engines meet in internal/app and nowhere else: each must be usable and testable without the others.
 	{"ingest", []string{"ingest"}, []string{"words", "api", "contracts"}, "engines know contracts, never each other nor an adapter"},
 	{
@@ -114,7 +121,7 @@ var places = []place{
 	{
 		"commands",
 		[]string{"cmd"},
-		[]string{"words", "api", "contracts", "configuration", "app", "sign", "plugin kit", "plugin host", "plugin suite", "xds file", "inbox", "terminal client"},
+		[]string{"words", "api", "contracts", "configuration", "app", "sign", "plugin kit", "plugin host", "plugin suite", "plugin scaffold", "xds file", "inbox", "terminal client"},
 		"a command turns flags and signals into options; engines and stores are joined in internal/app",
 	},
 }

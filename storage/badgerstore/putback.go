@@ -48,7 +48,7 @@ func (s *Store) PutBacks(ctx context.Context, key sidehook.WebhookKey) iter.Seq2
 				}
 				more = yield(storage.PutBack{
 					ID:          sidehook.DeliveryID{Origin: s.origin, Batch: ref.seq, Index: ref.index},
-					OrderingKey: event.OrderingKey, DueAt: timeOf(c.pos.due),
+					OrderingKey: event.OrderingKey, DueAt: timeOf(c.pos.due), Attempts: c.single.attempts,
 				}, nil)
 			}
 			return nil

@@ -23,7 +23,7 @@ func (s *Store) PutBacks(ctx context.Context, key sidehook.WebhookKey) iter.Seq2
 			if len(d.attempts) == 0 && d.due.Equal(d.accepted) {
 				continue
 			}
-			if !yield(storage.PutBack{ID: d.id, OrderingKey: d.event.OrderingKey, DueAt: d.due}, nil) {
+			if !yield(storage.PutBack{ID: d.id, OrderingKey: d.event.OrderingKey, DueAt: d.due, Attempts: len(d.attempts)}, nil) {
 				return
 			}
 		}

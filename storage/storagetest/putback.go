@@ -49,7 +49,7 @@ func testPutBacks(f *fixture) {
 		f.Helper()
 		got := f.putBacks("w")
 		for i, want := range map[int]storage.PutBack{
-			0: {ID: ids[0], OrderingKey: "a", DueAt: at.Add(time.Hour)},
+			0: {ID: ids[0], OrderingKey: "a", DueAt: at.Add(time.Hour), Attempts: 1},
 			2: {ID: ids[2], OrderingKey: "c", DueAt: at.Add(2 * time.Hour)},
 		} {
 			f.equal("put back", got[ids[i]], want)

@@ -67,7 +67,7 @@
   // The sheet shows a part of another page in a dialog: a link with data-sheet="#part".
   const sheet = $("#sheet");
   function openSheet(link) {
-    htmx.ajax("GET", link.href, { target: "#sheet-body", select: link.dataset.sheet, swap: "innerHTML" }).then(() => {
+    htmx.ajax("GET", link.href, { source: "#sheet", target: "#sheet-body", select: link.dataset.sheet, swap: "innerHTML" }).then(() => {
       if ($("#sheet-body").childElementCount && !sheet.open) sheet.showModal();
     });
   }
@@ -258,7 +258,8 @@
     };
     document.addEventListener("htmx:beforeSwap", keep);
     document.addEventListener("htmx:afterSwap", restore);
-    htmx.ajax("GET", location.pathname + location.search, { target: "#" + part.id, select: "#" + part.id, swap: "outerHTML" }).then(done, done);
+    // Requests of one source wait for each other, and all but the last are dropped: each part is its own.
+    htmx.ajax("GET", location.pathname + location.search, { source: part, target: "#" + part.id, select: "#" + part.id, swap: "outerHTML" }).then(done, done);
   }
   // keyOf tells an element again after its part was replaced.
   function keyOf(e) {
@@ -272,7 +273,8 @@
     source = new EventSource(streamURL);
     source.addEventListener("open", () => {
       showLive(true);
-      if (opened) $$("[data-live][id]").forEach(refresh); // what was missed meanwhile
+      // What was missed meanwhile: by a page that is new, what ends within moments of an action, such as a retry.
+      $$(opened ? "[data-live][id]" : "[data-live~=deliveries][id]").forEach(refresh);
       opened = true;
     });
     source.addEventListener("error", () => showLive(false));
