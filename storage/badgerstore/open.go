@@ -130,7 +130,9 @@ func (s *Store) openLog(from segPos, rows []segmentRow) error {
 		return err
 	}
 	ss.restore(from, rows)
-	// Badger may be ahead of a log that a power loss cut short, when commits are not synced.
+	// Badger may be ahead of a log that a power loss cut short, when commits are not synced. Asked before replay, which
+	// has checkpoints written.
+	highest := s.db.MaxVersion()
 	s.durable = s.marks
 	o := newOverlay(s.marks.seq, from, 0)
 	o.whole = true
@@ -142,7 +144,7 @@ func (s *Store) openLog(from segPos, rows []segmentRow) error {
 		return err
 	}
 	s.replaying = false
-	s.marks.seq = max(s.marks.seq, s.db.MaxVersion())
+	s.marks.seq = max(s.marks.seq, highest)
 	s.durable = s.marks
 	s.committed.Store(s.marks.seq)
 	ss.roll()
