@@ -100,7 +100,7 @@ const (
 // is durable and was handed to the Publisher.
 func (s *Service) change(ctx context.Context, decide func(t *txn) error) error {
 	for try := range maxTries {
-		t := &txn{ctx: ctx, kv: s.kv}
+		t := &txn{ctx: ctx, kv: s.kv, now: s.now()}
 		if err := decide(t); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/storage"
@@ -17,6 +18,7 @@ import (
 type txn struct {
 	ctx   context.Context
 	kv    storage.KV
+	now   time.Time // of everything that it changes
 	conds []storage.Cond
 	ops   []storage.Op
 }

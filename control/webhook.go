@@ -232,7 +232,7 @@ func (s *Service) patchWebhook(ctx context.Context, k sidehook.WebhookKey, patch
 		}
 		before, scheme := w.Name, w.Scheme()
 		patch.apply(w)
-		extras.applyStatus(w, s.now())
+		extras.applyStatus(w, t.now)
 		w.Name = strings.TrimSpace(w.Name)
 		w.Normalize()
 		if err := w.Validate(); err != nil {
@@ -289,8 +289,8 @@ func (s *Service) DisableWebhook(ctx context.Context, k sidehook.WebhookKey, rea
 	if err != nil {
 		return nil, err
 	}
-	return s.updateWebhook(ctx, k, "webhook disabled", func(_ *txn, w *sidehook.Webhook) (bool, error) {
-		return disable(w, reason, sidehook.DisabledByPerson, s.now()), nil
+	return s.updateWebhook(ctx, k, "webhook disabled", func(t *txn, w *sidehook.Webhook) (bool, error) {
+		return disable(w, reason, sidehook.DisabledByPerson, t.now), nil
 	})
 }
 
@@ -300,8 +300,8 @@ const ReasonGone = "endpoint answered 410 Gone"
 // DisableGone disables a webhook whose endpoint answered 410 Gone at the given time, unless the webhook was changed
 // after that (then somebody may have mended it) or is gone itself.
 func (s *Service) DisableGone(ctx context.Context, k sidehook.WebhookKey, at time.Time) error {
-	_, err := s.updateWebhook(ctx, k, "webhook disabled: "+ReasonGone, func(_ *txn, w *sidehook.Webhook) (bool, error) {
-		return !w.UpdatedAt.After(at) && disable(w, ReasonGone, sidehook.DisabledByGone, s.now()), nil
+	_, err := s.updateWebhook(ctx, k, "webhook disabled: "+ReasonGone, func(t *txn, w *sidehook.Webhook) (bool, error) {
+		return !w.UpdatedAt.After(at) && disable(w, ReasonGone, sidehook.DisabledByGone, t.now), nil
 	})
 	if errors.Is(err, sidehook.ErrNotFound) {
 		return nil
@@ -334,7 +334,7 @@ func (s *Service) updateWebhook(ctx context.Context, k sidehook.WebhookKey, done
 		if changed, err = edit(t, w); err != nil || !changed {
 			return err
 		}
-		w.UpdatedAt = s.now()
+		w.UpdatedAt = t.now
 		t.put(webhookKey(k), recordOfWebhook(w))
 		return nil
 	})

@@ -52,6 +52,20 @@ func (a *arrivals) take(id string) {
 	a.of[key] = append(a.of[key], n)
 }
 
+// get gives the numbers of a key in the order of arrival.
+func (a *arrivals) get(key string) []int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.of[key])
+}
+
+// when gives when an event arrived first.
+func (a *arrivals) when(id string) time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.at[id]
+}
+
 func newArrivals() *arrivals {
 	return &arrivals{of: make(map[string][]int), at: make(map[string]time.Time), seen: make(map[string]bool)}
 }
@@ -80,17 +94,17 @@ func TestOrderHoldsItsKeyAlone(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(time.Second)
 		synctest.Wait()
-		k.want("a, whose second event fails", got.of["a"], []int{0})
-		k.want("b", got.of["b"], []int{0, 1, 2, 3, 4})
-		k.want("without a key", len(got.of["free"]), 5)
+		k.want("a, whose second event fails", got.get("a"), []int{0})
+		k.want("b", got.get("b"), []int{0, 1, 2, 3, 4})
+		k.want("without a key", len(got.get("free")), 5)
 		down.Store(false)
 		k.publish(keyedEvent("a", 5))
 		synctest.Wait()
-		k.want("a before the retry", got.of["a"], []int{0})
+		k.want("a before the retry", got.get("a"), []int{0})
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		k.want("a", got.of["a"], []int{0, 1, 2, 3, 4, 5})
-		if d := got.at["a-000005"].Sub(start); d < 5*time.Second || d > 6*time.Second {
+		k.want("a", got.get("a"), []int{0, 1, 2, 3, 4, 5})
+		if d := got.when("a-000005").Sub(start); d < 5*time.Second || d > 6*time.Second {
 			t.Errorf("the last of a came after %s, with the retry it should", d)
 		}
 	})
@@ -110,7 +124,7 @@ func TestOrderGoesOnAfterTheDead(t *testing.T) {
 		k.apply(webhook("w", inOrder, func(w *sidehook.Webhook) { w.AutomaticRetry = false }))
 		k.publish(keyedEvent("a", 0), keyedEvent("a", 1), keyedEvent("a", 2))
 		synctest.Wait()
-		k.want("a", got.of["a"], []int{1, 2})
+		k.want("a", got.get("a"), []int{1, 2})
 		k.want("states", k.states(), map[sidehook.DeliveryState]int{sidehook.Dead: 1, sidehook.Delivered: 2})
 	})
 }
@@ -196,8 +210,8 @@ func TestOrderSurvivesSwitches(t *testing.T) {
 		time.Sleep(100 * time.Hour)
 		synctest.Wait()
 		for _, key := range []string{"a", "b"} {
-			if !slices.IsSorted(got.of[key]) || len(got.of[key]) != n {
-				t.Errorf("%s: %d of %d arrived, sorted %v: %v", key, len(got.of[key]), n, slices.IsSorted(got.of[key]), got.of[key])
+			if !slices.IsSorted(got.get(key)) || len(got.get(key)) != n {
+				t.Errorf("%s: %d of %d arrived, sorted %v: %v", key, len(got.get(key)), n, slices.IsSorted(got.get(key)), got.get(key))
 			}
 		}
 		k.apply(webhook("w"))
@@ -207,7 +221,7 @@ func TestOrderSurvivesSwitches(t *testing.T) {
 		k.publish(keyedEvent("a", n+2))
 		time.Sleep(100 * time.Hour)
 		synctest.Wait()
-		k.want("after switching the order off and on", len(got.of["a"]), n+3)
+		k.want("after switching the order off and on", len(got.get("a")), n+3)
 	})
 }
 
@@ -285,12 +299,12 @@ func orderRun(t *testing.T, seed uint64) {
 			for i := range want {
 				want[i] = i
 			}
-			if !slices.Equal(got.of[key], want) {
-				t.Errorf("%s arrived as %v, of %d", key, got.of[key], n)
+			if !slices.Equal(got.get(key), want) {
+				t.Errorf("%s arrived as %v, of %d", key, got.get(key), n)
 			}
 		}
 		for id, at := range published {
-			if d := got.at[id].Sub(at); !inTrouble && d > time.Second {
+			if d := got.when(id).Sub(at); !inTrouble && d > time.Second {
 				t.Errorf("%s, of a key that does not fail, took %s", id, d)
 			}
 		}
@@ -326,11 +340,11 @@ func TestOrderOfManyWhoseHeadsFail(t *testing.T) {
 		published := time.Now()
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
-		if len(got.of["hot"]) != many || !slices.IsSorted(got.of["hot"]) {
-			t.Errorf("%d of the hot key arrived, in order: %v", len(got.of["hot"]), slices.IsSorted(got.of["hot"]))
+		if len(got.get("hot")) != many || !slices.IsSorted(got.get("hot")) {
+			t.Errorf("%d of the hot key arrived, in order: %v", len(got.get("hot")), slices.IsSorted(got.get("hot")))
 		}
-		if d := got.at["other-000000"].Sub(published); d > 10*time.Second {
-			t.Errorf("another key waited %s behind the hot one, which took %s", d, got.at["hot-004999"].Sub(published))
+		if d := got.when("other-000000").Sub(published); d > 10*time.Second {
+			t.Errorf("another key waited %s behind the hot one, which took %s", d, got.when("hot-004999").Sub(published))
 		}
 	})
 }
