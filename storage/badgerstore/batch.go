@@ -44,6 +44,12 @@ func placeOf(s sidehook.DeliveryState) place {
 	return placeDropped
 }
 
+// blockAt is a block of a batch.
+type blockAt struct {
+	last uint32 // the last index in it
+	ref  blobRef
+}
+
 // batch is what one commit appended, without the events themselves.
 type batch struct {
 	seq        uint64
@@ -51,16 +57,18 @@ type batch struct {
 	places     []place
 	taken      int
 	unfinished int
-	bytes      int64    // of its blocks and saved requests
-	saved      int      // how many saved requests it has
-	finishedAt uint64   // the commit that finished it; 0 while unfinished
-	thinnedAt  int      // unfinished deliveries when its blocks were last thinned or considered; 0: never
-	blocks     []uint32 // the last index of each of its blocks
+	bytes      int64  // of its blocks and saved requests
+	saved      int    // how many saved requests it has
+	finishedAt uint64 // the commit that finished it; 0 while unfinished
+	thinnedAt  int    // unfinished deliveries when its blocks were last thinned or considered; 0: never
+	blocks     []blockAt
 
-	encoded int // size of its value when last written; not stored
+	encoded int       // size of its value when last written; not stored
+	next    []blockAt // what blocks will be when the commit under way is durable; nil: the same
+	changed bool      // next is set
 }
 
-const batchVersion = 1
+const batchVersion = 2
 
 // encode appends the value of d/.
 func (b *batch) encode(dst []byte) []byte {
@@ -71,11 +79,13 @@ func (b *batch) encode(dst []byte) []byte {
 	} {
 		body = binary.AppendUvarint(body, n)
 	}
-	body = binary.AppendUvarint(body, uint64(len(b.blocks)))
+	blocks := b.planned()
+	body = binary.AppendUvarint(body, uint64(len(blocks)))
 	last := uint32(0)
-	for _, n := range b.blocks {
-		body = binary.AppendUvarint(body, uint64(n-last))
-		last = n
+	for _, at := range blocks {
+		body = binary.AppendUvarint(body, uint64(at.last-last))
+		body = at.ref.encode(body)
+		last = at.last
 	}
 	body = binary.AppendUvarint(body, uint64(len(b.places)))
 	body = appendPlaces(body, b.places)
@@ -123,11 +133,11 @@ func decodeBatch(seq uint64, p []byte) (*batch, error) {
 	b.saved = r.index(maxPlaces + 1)
 	b.finishedAt = r.uvarint()
 	b.thinnedAt = r.index(maxPlaces + 1)
-	blocks := r.count(1)
+	blocks := r.count(4)
 	last := uint32(0)
 	for range blocks {
 		last += uint32(r.uvarint())
-		b.blocks = append(b.blocks, last)
+		b.blocks = append(b.blocks, blockAt{last, r.ref()})
 	}
 	b.readPlaces(&r)
 	if err := r.done(); err != nil {
@@ -181,4 +191,15 @@ func (b *batch) move(index uint32, to place) {
 func (b *batch) has(index uint32) bool { return uint64(index) < uint64(len(b.places)) }
 
 // memory is about what the batch takes, in bytes.
-func (b *batch) memory() int { return 160 + len(b.places) + 4*len(b.blocks) }
+func (b *batch) memory() int { return 192 + len(b.places) + 16*len(b.blocks) }
+
+// planned are the blocks as the commit under way leaves them.
+func (b *batch) planned() []blockAt {
+	if b.changed {
+		return b.next
+	}
+	return b.blocks
+}
+
+// encodedAbout is about how large the value of a new batch is.
+func (b *batch) encodedAbout() int { return 64 + len(b.places)/16 + 12*len(b.blocks) }

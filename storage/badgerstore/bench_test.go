@@ -426,5 +426,6 @@ func BenchmarkDrain(b *testing.B) {
 	if n != b.N {
 		b.Fatalf("drained %d of %d", n, b.N)
 	}
+	checkLive(b, s)
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "deliveries/s")
 }

@@ -2,10 +2,7 @@ package badgerstore
 
 import (
 	"container/list"
-	"errors"
 	"sync"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"github.com/sidehook/sidehook"
 )
@@ -36,15 +33,13 @@ type cachedBlock struct {
 	events []*sidehook.Event
 }
 
-// get gives a block, from memory or through txn.
-func (c *blockCache) get(txn *badger.Txn, ref blockRef) (*cachedBlock, error) {
+// get gives a block, from memory or from the log.
+func (c *blockCache) get(ss *segments, seq uint64, at blockAt) (*cachedBlock, error) {
+	ref := blockRef{seq, at.last}
 	if cb := c.lookup(ref); cb != nil {
 		return cb, nil
 	}
-	val, err := value(txn, indexKey(spaceBlock, ref.seq, ref.last))
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, sidehook.ErrNotFound
-	}
+	val, err := ss.read(at.ref)
 	if err != nil {
 		return nil, err
 	}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/storage"
 )
@@ -47,8 +45,8 @@ func (s *Store) pick(q *queue, now int64, limit int) (out []picked, next time.Ti
 		return nil, q.nextLocked()
 	}
 	// The moment to read is chosen under q.mu: what a later commit brings is inserted after this.
-	_ = s.view(func(txn *badger.Txn) error {
-		w := s.newWalk(txn, q, q.cursor)
+	_ = s.view(func(m *moment) error {
+		w := s.newWalk(m, q, q.cursor)
 		defer w.close()
 		for {
 			c, ok := w.next()
@@ -90,8 +88,8 @@ func (q *queue) claimLocked(ref deliveryRef, c *candidate) {
 func (s *Store) deliver(q *queue, refs []picked) []storage.Claimed {
 	out := make([]storage.Claimed, 0, len(refs))
 	var lost []move
-	_ = s.latest(func(txn *badger.Txn) error {
-		l := eventLoader{s: s, txn: txn}
+	_ = s.latest(func(m *moment) error {
+		l := eventLoader{s: s, m: m}
 		for _, p := range refs {
 			c := storage.Claimed{
 				ID:       sidehook.DeliveryID{Origin: s.origin, Batch: p.ref.seq, Index: p.ref.index},
@@ -129,9 +127,9 @@ func (s *Store) deliver(q *queue, refs []picked) []storage.Claimed {
 // eventLoader reads events, and remembers what the last one needed.
 type eventLoader struct {
 	s      *Store
-	txn    *badger.Txn
+	m      *moment
 	seq    uint64
-	blocks []uint32
+	blocks []blockAt
 	at     *cachedBlock
 	last   uint32
 }
@@ -148,24 +146,24 @@ func (l *eventLoader) event(ref deliveryRef) (*sidehook.Event, error) {
 // block that holds the event of a delivery.
 func (l *eventLoader) block(ref deliveryRef) (*cachedBlock, error) {
 	if l.blocks == nil || l.seq != ref.seq {
-		blocks, err := l.s.blocksOf(l.txn, ref.seq)
+		blocks, err := l.s.blocksOf(l.m, ref.seq)
 		if err != nil {
 			return nil, fmt.Errorf("batch %d: %w", ref.seq, err)
 		}
 		l.seq, l.blocks, l.at = ref.seq, blocks, nil
 	}
-	for _, last := range l.blocks {
-		if ref.index > last {
+	for _, at := range l.blocks {
+		if ref.index > at.last {
 			continue
 		}
-		if l.at != nil && l.last == last {
+		if l.at != nil && l.last == at.last {
 			return l.at, nil
 		}
-		cb, err := l.s.cache.get(l.txn, blockRef{ref.seq, last})
+		cb, err := l.s.cache.get(l.s.segs, ref.seq, at)
 		if err != nil {
-			return nil, fmt.Errorf("block %d/%d: %w", ref.seq, last, err)
+			return nil, fmt.Errorf("block %d/%d: %w", ref.seq, at.last, err)
 		}
-		l.at, l.last = cb, last
+		l.at, l.last = cb, at.last
 		return cb, nil
 	}
 	return nil, fmt.Errorf("event of delivery %d/%d: %w", ref.seq, ref.index, sidehook.ErrNotFound)
@@ -175,7 +173,14 @@ func (l *eventLoader) saved(seq uint64, id savedID) (*storage.SavedRequest, erro
 	if id == (savedID{}) {
 		return nil, nil
 	}
-	val, err := value(l.txn, savedKey(seq, id))
+	val, err := value(l.m, savedKey(seq, id))
+	if err != nil {
+		return nil, fmt.Errorf("saved request: %w", err)
+	}
+	ref, err := decodeRef(val)
+	if err == nil {
+		val, err = l.s.segs.read(ref)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("saved request: %w", err)
 	}
@@ -185,7 +190,7 @@ func (l *eventLoader) saved(seq uint64, id savedID) (*storage.SavedRequest, erro
 func savedKey(seq uint64, id savedID) []byte { return append(seqKey(spaceSaved, seq), id[:]...) }
 
 // blocksOf lists the blocks of a batch. The list is not changed, only replaced.
-func (s *Store) blocksOf(txn *badger.Txn, seq uint64) ([]uint32, error) {
+func (s *Store) blocksOf(m *moment, seq uint64) ([]blockAt, error) {
 	s.mu.Lock()
 	b := s.batches[seq]
 	if b != nil {
@@ -193,7 +198,7 @@ func (s *Store) blocksOf(txn *badger.Txn, seq uint64) ([]uint32, error) {
 		return b.blocks, nil
 	}
 	s.mu.Unlock()
-	b, err := readBatch(txn, seq)
+	b, err := readBatch(m, seq)
 	if err != nil {
 		return nil, err
 	}
@@ -201,9 +206,9 @@ func (s *Store) blocksOf(txn *badger.Txn, seq uint64) ([]uint32, error) {
 }
 
 // readBatch reads a batch; sidehook.ErrNotFound when there is none.
-func readBatch(txn *badger.Txn, seq uint64) (*batch, error) {
-	val, err := value(txn, seqKey(spaceBatch, seq))
-	if errors.Is(err, badger.ErrKeyNotFound) {
+func readBatch(m *moment, seq uint64) (*batch, error) {
+	val, err := value(m, seqKey(spaceBatch, seq))
+	if errors.Is(err, errNoKey) {
 		return nil, sidehook.ErrNotFound
 	}
 	if err != nil {

@@ -4,25 +4,24 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/storage"
 )
 
 // TestUnreadableEventIsDropped: a delivery whose event is gone does not stand in the way of the next.
 func TestUnreadableEventIsDropped(t *testing.T) {
-	for name, spoil := range map[string]func(txn *badger.Txn, key []byte) error{
-		"missing": func(txn *badger.Txn, key []byte) error { return txn.Delete(key) },
-		"corrupt": func(txn *badger.Txn, key []byte) error { return txn.Set(key, []byte{9, 9, 9}) },
+	for name, spoil := range map[string]func(s *Store, ref blobRef) error{
+		"missing": func(s *Store, ref blobRef) error { return s.segs.byID[ref.seg].file.Truncate(int64(ref.off)) },
+		"corrupt": func(s *Store, ref blobRef) error {
+			_, err := s.segs.byID[ref.seg].file.WriteAt([]byte{9, 9, 9}, int64(ref.off)+20)
+			return err
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := openStore(t, t.TempDir(), Options{})
 			bad := appendOne(t, s, 1, storage.Placement{Webhook: key("w"), Queued: true}, storage.Placement{Webhook: key("w")})
+			must(t, spoil(s, s.batches[bad[0].ID.Batch].blocks[0].ref))
 			good := appendOne(t, s, 2, storage.Placement{Webhook: key("w"), Queued: true})
-			txn := s.db.NewTransactionAt(1<<40, true)
-			must(t, spoil(txn, indexKey(spaceBlock, bad[0].ID.Batch, 1)))
-			must(t, txn.CommitAt(s.committed.Load(), nil))
 			got, _, err := s.Claim(ctx, key("w"), time.Now(), 10)
 			must(t, err)
 			if len(got) != 1 || got[0].ID != good[0].ID {

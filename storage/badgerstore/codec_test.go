@@ -56,7 +56,7 @@ func TestBlockRoundTrip(t *testing.T) {
 
 func sampleBatch(n int, seed uint64) *batch {
 	r := rand.New(rand.NewPCG(seed, 3))
-	b := &batch{seq: 7, accepted: 99, bytes: 1000, saved: 3, blocks: []uint32{5, 9, uint32(n)}, thinnedAt: 4}
+	b := &batch{seq: 7, accepted: 99, bytes: 1000, saved: 3, blocks: []blockAt{{5, blobRef{1, 2, 3}}, {9, blobRef{1 << 31, 1 << 30, 1 << 20}}, {uint32(n) + 9, blobRef{7, 8, 9}}}, thinnedAt: 4}
 	for range n {
 		p := place(r.IntN(int(places)))
 		for range 1 + r.IntN(40) {
@@ -72,7 +72,7 @@ func TestBatchRoundTrip(t *testing.T) {
 		want := sampleBatch(n, uint64(n))
 		got, err := decodeBatch(7, want.encode(nil))
 		must(t, err)
-		if d := cmp.Diff(want, got, cmp.AllowUnexported(batch{}), cmp.Transformer("places", func(p []place) string {
+		if d := cmp.Diff(want, got, cmp.AllowUnexported(batch{}, blockAt{}, blobRef{}), cmp.Transformer("places", func(p []place) string {
 			return string(append([]place{}, p...))
 		})); d != "" {
 			t.Fatalf("%d: %s", n, d)
@@ -229,6 +229,10 @@ func FuzzDecode(f *testing.F) {
 	f.Add(encodeIDs(nil, 5, []idHash{{1}}))
 	f.Add([]byte{historyVersion, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 10, 0, 0, 0, 0, 0, 0xff, 0xff, 3})
 	f.Add(singleKey(key("w"), pos{1, 2, 3}))
+	f.Add(appendOps(nil, &marks{seq: 3}, []liveDelta{{1, -5}}, []op{{key: []byte("d1"), val: []byte("v")}, {key: []byte("q"), del: true}}))
+	f.Add(encodeLog(segPos{3, 64}, []segmentRow{{1, 2, 3}, {3, 0, 1 << 23}}))
+	f.Add(blobRef{1, 2, 3}.encode(nil))
+	f.Add((&segment{id: 1, salt: 7}).head())
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if b, err := decodeBlock(p); err == nil {
 			for i := range b.entries {
@@ -251,6 +255,22 @@ func FuzzDecode(f *testing.F) {
 		_, _ = decodeHistory(p, 1, func(sidehook.DeliveryID) bool { return true })
 		_, _ = decodeHistoryHead(p)
 		_, _ = decodeMarks(p)
+		_, _ = decodeHistoryEntry(p)
+		_, _ = decodeRef(p)
+		if from, rows, err := decodeLog(p); err == nil {
+			if again, _, err := decodeLog(encodeLog(from, rows)); err != nil || again != from {
+				t.Fatalf("a list of segments that decodes does not come back: %v", err)
+			}
+		}
+		if list, err := decodeOps(p); err == nil {
+			again, err := decodeOps(appendOps(nil, &list.marks, list.deltas, list.ops))
+			if err != nil || len(again.ops) != len(list.ops) || len(again.deltas) != len(list.deltas) {
+				t.Fatalf("ops that decode do not come back: %v", err)
+			}
+		}
+		if info, ok := parseRecordHead(p, &segment{id: 1, salt: 7}, 64); ok && info.size() < recordHead {
+			t.Fatalf("record of %d bytes", info.size())
+		}
 		_, _ = decodeSingle(p)
 		_, _ = decodeSaved(p)
 		_, _ = decodeEvent(p)

@@ -3,11 +3,11 @@ package badgerstore
 import (
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
 
+	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/storage"
 )
 
@@ -21,7 +21,7 @@ func (s *Store) commitLoop() {
 
 // commitOnce makes one group commit of what was submitted.
 //
-// The appended batches and the moves go into one transaction, but fail apart: nothing refers to a batch before its
+// The appended batches and the moves go into one record, but fail apart: nothing refers to a batch before its
 // submitter knows its ids, so a failed batch is forgotten, whereas moves are already applied to what memory holds and
 // are written again until they are durable.
 func (s *Store) commitOnce() {
@@ -57,9 +57,10 @@ func (s *Store) commitOnce() {
 	}
 	g.settleMoves()
 	g.announce(err)
+	s.checkpointIfDue()
 }
 
-// write commits what the group holds as one transaction, at the group's sequence number.
+// write commits what the group holds as one record, at the group's sequence number.
 func (s *Store) write(g *group, withBatches bool) error {
 	ops := g.moveOps
 	if withBatches {
@@ -79,43 +80,91 @@ func (s *Store) write(g *group, withBatches bool) error {
 	m.lowOldest = s.oldestFrom.Load()
 	if withBatches {
 		g.countBatch(&m)
+	} else {
+		g.withdrawBatches()
 	}
-	txn := s.db.NewTransactionAt(math.MaxUint64, true)
-	defer txn.Discard()
-	if withBatches {
-		if err := stage(txn, g.batchOps); err != nil {
-			return err
-		}
-	}
-	if err := stage(txn, g.moveOps); err != nil {
+	deltas := g.seal(&m)
+	if err := s.makeRoom(overlayNeed(g.batchOps) + overlayNeed(g.moveOps)); err != nil {
 		return err
 	}
-	if err := txn.Set(keyMarks, m.encode(nil)); err != nil {
-		return fmt.Errorf("stage marks: %w", err)
-	}
-	if err := txn.CommitAt(g.seq, nil); err != nil {
+	if err := s.segs.write(g.rec); err != nil {
 		return fmt.Errorf("commit %d: %w", g.seq, err)
 	}
-	s.marks = m
+	// From here on the commit is durable. What it changes is shown all at once, by committed.
+	o := s.tiers.Load().active
+	o.apply(g.seq, g.batchOps)
+	o.apply(g.seq, g.moveOps)
+	s.segs.wrote(len(g.rec))
+	s.segs.account(deltas, g.seq)
+	g.moveBlocks()
+	s.marks, s.durable = m, m
 	s.committed.Store(g.seq)
-	s.db.SetDiscardTs(s.readers.oldest(g.seq))
-	s.garbage.Add(g.dropped)
 	return nil
 }
 
-func stage(txn *badger.Txn, ops []op) error {
+// seal completes the record: it fills the values that were left open, and appends the ops.
+func (g *group) seal(m *marks) []liveDelta {
+	fill(g.batchOps)
+	fill(g.moveOps)
+	deltas := make([]liveDelta, 0, 1+len(g.freed))
+	if n := g.blobsEnd - recordHead; n > 0 {
+		deltas = append(deltas, liveDelta{g.base.seg, int64(n)})
+	}
+	for seg, n := range g.freed {
+		deltas = append(deltas, liveDelta{seg, -n})
+	}
+	g.rec = appendOps(g.rec[:g.blobsEnd], m, deltas, g.batchOps, g.moveOps)
+	sealRecord(g.rec, g.s.segs.cur, g.seq, g.blobsEnd)
+	return deltas
+}
+
+func fill(ops []op) {
 	for i := range ops {
-		var err error
-		if o := &ops[i]; o.del {
-			err = txn.Delete(o.key)
-		} else {
-			err = txn.Set(o.key, o.val)
-		}
-		if err != nil {
-			return fmt.Errorf("stage key %.40q: %w", ops[i].key, err)
+		switch o := &ops[i]; {
+		case o.batch != nil:
+			o.val = o.batch.encode(nil)
+		case o.hasBlob:
+			o.val = append(o.ref.encode(make([]byte, 0, 16+len(o.head))), o.head...)
 		}
 	}
-	return nil
+}
+
+// withdrawBatches takes the appended batches out of the record, whose commit failed. The blobs of the moves move up.
+func (g *group) withdrawBatches() {
+	g.batchOps = reuse(g.batchOps)
+	gone := g.batchEnd - recordHead
+	if gone == 0 {
+		return
+	}
+	moved := func(ref *blobRef) {
+		if ref.seg == g.base.seg && int64(ref.off) >= g.base.off+int64(g.batchEnd) {
+			ref.off -= uint32(gone)
+		}
+	}
+	for i := range g.moveOps {
+		if o := &g.moveOps[i]; o.hasBlob {
+			moved(&o.ref)
+		}
+	}
+	for _, b := range g.touched {
+		for i := range b.next {
+			moved(&b.next[i].ref)
+		}
+	}
+	copy(g.rec[recordHead:], g.rec[g.batchEnd:g.blobsEnd])
+	g.blobsEnd -= gone
+	g.batchEnd = recordHead
+}
+
+// moveBlocks makes memory agree with where the commit has put the blocks of batches.
+func (g *group) moveBlocks() {
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	for _, b := range g.touched {
+		if b.changed {
+			b.blocks, b.next, b.changed = b.next, nil, false
+		}
+	}
 }
 
 // Waits between tries to write moves.
@@ -124,15 +173,9 @@ const (
 	lastRetryWait  = 2 * time.Second
 )
 
-// writeMovesAgain writes the moves of a failed commit until it succeeds or the store closes, and takes back whatever
-// of its batches may have come to the disk.
+// writeMovesAgain writes the moves of a failed commit, without its batches, until it succeeds or the store closes.
 func (s *Store) writeMovesAgain(g *group) {
-	for i := range g.batchOps {
-		g.moveOps = append(g.moveOps, op{key: g.batchOps[i].key, del: true})
-	}
 	for wait := firstRetryWait; ; wait = min(2*wait, lastRetryWait) {
-		// A new number, for entries of the failed one may be there.
-		g.seq++
 		err := s.write(g, false)
 		if err == nil {
 			return
@@ -150,8 +193,11 @@ func (s *Store) writeMovesAgain(g *group) {
 
 // commitFailed makes the error of a batch whose commit failed.
 func commitFailed(err error) error {
-	if errors.Is(err, badger.ErrBlockedWrites) || errors.Is(err, badger.ErrDBClosed) {
+	if errors.Is(err, errStopped) {
 		return storage.ErrClosed
+	}
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return &sidehook.FullError{What: "disk has no room for the event", RetryAfter: 5 * time.Second}
 	}
 	return fmt.Errorf("events could not be stored: %w", err)
 }

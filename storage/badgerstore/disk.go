@@ -20,19 +20,24 @@ func freeBytes(dir string) (int64, error) {
 
 // checkDisk returns a *sidehook.FullError when dir has less room than MinFreeBytes.
 func (o *Options) checkDisk(dir string) error {
-	if o.MinFreeBytes < 0 {
+	return o.checkRoom(dir, o.MinFreeBytes)
+}
+
+// checkRoom returns a *sidehook.FullError when dir has less room than least; a negative least is always there.
+func (o *Options) checkRoom(dir string, least int64) error {
+	if least < 0 {
 		return nil
 	}
 	free, err := o.freeBytes(dir)
 	if err != nil {
 		return err
 	}
-	if free >= o.MinFreeBytes {
+	if free >= least {
 		return nil
 	}
 	return &sidehook.FullError{
 		What: fmt.Sprintf("disk of %s has %d MiB free, less than the %d MiB it must keep free",
-			dir, free>>20, o.MinFreeBytes>>20),
+			dir, free>>20, least>>20),
 		RetryAfter: 5 * time.Second,
 	}
 }

@@ -39,6 +39,35 @@ func TestFullDiskRefusesEventsAndDrains(t *testing.T) {
 	appendOne(t, s, 3, storage.Placement{Webhook: key("w")})
 }
 
+// TestNoCheckpointOnAFullDisk: Badger is left alone while the disk is nearly full; the log goes on, and the next start
+// replays it.
+func TestNoCheckpointOnAFullDisk(t *testing.T) {
+	var free atomic.Int64
+	free.Store(1 << 40)
+	opts := Options{freeBytes: func(string) (int64, error) { return free.Load(), nil }}
+	dir := t.TempDir()
+	s := openStore(t, dir, opts)
+	p := appendOne(t, s, 1, storage.Placement{Webhook: key("w")})
+	before := s.db.MaxVersion()
+	free.Store(10 << 20)
+	var full *sidehook.FullError
+	if err := s.flush(s.tiers.Load().active); !errors.As(err, &full) {
+		t.Fatalf("checkpoint on a full disk: %v, want a FullError", err)
+	}
+	record(t, s, benchResult(p[0].ID, key("w"), 1))
+	must(t, s.lastCheckpoint())
+	if v := s.db.MaxVersion(); v != before {
+		t.Errorf("Badger was written to: version %d, was %d", v, before)
+	}
+	must(t, s.Close())
+	free.Store(1 << 40)
+	s = openStore(t, dir, opts)
+	if n := s.Stats().Pending; n != 0 {
+		t.Errorf("%d pending after the restart, want none", n)
+	}
+	checkHealth(t, s)
+}
+
 func TestFreeBytes(t *testing.T) {
 	if n, err := freeBytes(t.TempDir()); err != nil || n <= 0 {
 		t.Errorf("freeBytes = %d, %v", n, err)

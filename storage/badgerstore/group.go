@@ -1,6 +1,7 @@
 package badgerstore
 
 import (
+	"encoding/binary"
 	"errors"
 	"slices"
 
@@ -8,10 +9,15 @@ import (
 	"github.com/sidehook/sidehook/storage"
 )
 
-// op is a change to one key.
+// op is a change to one key. Its val is filled when the record is sealed, if it is a batch's or refers to a blob.
 type op struct {
 	key, val []byte
 	del      bool
+
+	batch   *batch // whose value it is
+	hasBlob bool   // the value is ref, and head
+	ref     blobRef
+	head    []byte
 }
 
 // roomForMoves is kept free of appended batches in a transaction, in bytes.
@@ -20,10 +26,18 @@ const roomForMoves = 256 << 10
 // group is what one commit is made of. There is one, reused; only the committer touches it.
 type group struct {
 	s    *Store
-	most txnCost // that fits a transaction
+	most txnCost // that fits a commit
 	seq  uint64
 	now  int64
 	cost txnCost
+	base segPos // where its record goes
+
+	// rec is the record: room for its head, the blobs of the appended batches up to batchEnd, those of the moves up to
+	// blobsEnd, and the ops.
+	rec                []byte
+	batchEnd, blobsEnd int
+	freed              map[uint32]int64 // bytes of blobs that nothing refers to any more, by segment
+	trimmed            bool             // blobs were freed by trimming or thinning
 
 	// Of the appended batches.
 	subs     []*submission
@@ -44,9 +58,10 @@ type group struct {
 	finished  []uint64 // batches without unfinished deliveries
 	thin      []uint64 // batches to thin
 	savedNow  map[string]bool
+	cleaned   map[string]bool // entries whose blob was copied
+	gone      map[uint64]bool // batches that were removed
 	after     []afterMove
 	unwritten error
-	dropped   int64 // bytes that became garbage
 }
 
 // afterMove is what a move means for a queue once it is durable.
@@ -80,7 +95,11 @@ func (g *group) begin(s *Store) {
 	g.fresh.reset()
 	g.writer.reset()
 	g.history.reset(g.now)
-	g.moves, g.unwritten, g.dropped = nil, nil, 0
+	g.moves, g.unwritten, g.trimmed = nil, nil, false
+	s.segs.roll()
+	g.base = s.segs.end()
+	g.rec = append(g.rec[:0], make([]byte, recordHead)...)
+	g.batchEnd, g.blobsEnd = recordHead, recordHead
 	g.finished = g.finished[:0]
 	g.thin = g.thin[:0]
 	if g.runs == nil {
@@ -88,11 +107,17 @@ func (g *group) begin(s *Store) {
 		g.touched = make(map[uint64]*batch)
 		g.edits = make(map[runRef]*runEdit)
 		g.savedNow = make(map[string]bool)
+		g.cleaned = make(map[string]bool)
+		g.gone = make(map[uint64]bool)
+		g.freed = make(map[uint32]int64)
 	}
 	clear(g.runs)
 	clear(g.touched)
 	clear(g.edits)
 	clear(g.savedNow)
+	clear(g.cleaned)
+	clear(g.gone)
+	clear(g.freed)
 }
 
 func reuse[T any](list []T) []T {
@@ -117,7 +142,6 @@ func (g *group) put(key, val []byte) {
 
 func (g *group) del(key []byte) {
 	g.charge(len(key), 1)
-	g.dropped += int64(len(key)) + 40
 	g.moveOps = append(g.moveOps, op{key: key, del: true})
 }
 
@@ -184,11 +208,48 @@ func (g *group) closeBlock() {
 	}
 	b := g.batch
 	last := g.writer.next - 1
-	key := indexKey(spaceBlock, b.seq, last)
-	val := g.writer.close(nil, b.accepted)
-	b.blocks = append(b.blocks, last)
-	b.bytes += int64(len(key) + len(val))
-	g.putBatch(key, val)
+	start := g.beginBlob()
+	g.rec = g.writer.close(g.rec, b.accepted)
+	ref := g.endBlob(start)
+	b.blocks = append(b.blocks, blockAt{last, ref})
+	b.bytes += ref.stored()
+}
+
+// beginBlob makes room for the sum of a blob, which is appended to rec then.
+func (g *group) beginBlob() int {
+	start := len(g.rec)
+	g.rec = append(g.rec, make([]byte, blobHead)...)
+	return start
+}
+
+func (g *group) endBlob(start int) blobRef {
+	data := g.rec[start+blobHead:]
+	binary.BigEndian.PutUint32(g.rec[start:], checksum(data))
+	g.blobsEnd = len(g.rec)
+	g.charge(blobHead+len(data), 0)
+	return blobRef{g.base.seg, uint32(g.base.off) + uint32(start), uint32(len(data))}
+}
+
+// addBlob adds a blob of a move.
+func (g *group) addBlob(data []byte) blobRef {
+	start := g.beginBlob()
+	g.rec = append(g.rec, data...)
+	return g.endBlob(start)
+}
+
+// putBlob puts a value that is a reference to a new blob, and head. It returns what the blob takes.
+func (g *group) putBlob(key, head, data []byte) int64 {
+	ref := g.addBlob(data)
+	g.charge(len(key)+16+len(head), 1)
+	g.moveOps = append(g.moveOps, op{key: key, hasBlob: true, ref: ref, head: head})
+	return ref.stored()
+}
+
+// free notes that nothing refers to a blob any more once the commit is durable.
+func (g *group) free(ref blobRef) {
+	if ref.seg != 0 {
+		g.freed[ref.seg] += ref.stored()
+	}
 }
 
 // closeBatch writes what belongs to the batch as a whole.
@@ -203,7 +264,9 @@ func (g *group) closeBatch() {
 	for ref, members := range g.runs {
 		g.putBatch(runKey(ref.webhook, ref.id.due, ref.id.seq), appendRun(nil, members))
 	}
-	g.putBatch(seqKey(spaceBatch, g.seq), g.batch.encode(nil))
+	g.batchEnd = len(g.rec)
+	g.charge(9+g.batch.encodedAbout(), 1)
+	g.batchOps = append(g.batchOps, op{key: seqKey(spaceBatch, g.seq), batch: g.batch})
 }
 
 // countBatch adds the appended batch to the marks.
@@ -342,19 +405,34 @@ func (g *group) closeMoves() {
 	slices.Sort(g.finished)
 	g.finished = slices.Compact(g.finished)
 	if g.history.count > 0 || len(g.finished) > 0 {
-		val := g.history.encode(nil, g.finished)
-		g.put(seqKey(spaceHistory, g.seq), val)
-		s.marks.histSize += int64(9 + len(val))
+		s.marks.histSize += g.putHistory(seqKey(spaceHistory, g.seq), g.finished)
 	}
 	for _, b := range g.touched {
-		g.dropped += int64(b.encoded)
-		g.put(seqKey(spaceBatch, b.seq), b.encode(nil))
+		g.putTouched(b)
 	}
 	next := g.seq + 1
 	if g.batch != nil && g.batch.taken > 0 {
 		next = g.seq
 	}
 	s.marks.lowOpen = s.lowOpen(next)
+}
+
+// putHistory writes what the commit recorded, and returns what that takes.
+func (g *group) putHistory(key []byte, finished []uint64) int64 {
+	val := g.history.encode(nil, finished)
+	head := g.history.encodeHead(nil, finished)
+	if g.history.count == 0 {
+		val = blobRef{}.encode(nil)
+		val = append(val, head...)
+		g.put(key, val)
+		return int64(len(key) + len(val))
+	}
+	return int64(len(key)+len(head)) + g.putBlob(key, head, val)
+}
+
+// putTouched writes a batch that changed.
+func (g *group) putTouched(b *batch) {
+	g.moveOps = append(g.moveOps, op{key: seqKey(spaceBatch, b.seq), batch: b})
 }
 
 // closeRun writes a run with those that joined it, or deletes it when nobody is left.

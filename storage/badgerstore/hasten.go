@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/storage"
 )
@@ -20,8 +18,8 @@ func (s *Store) Hasten(ctx context.Context, id sidehook.DeliveryID, now time.Tim
 	}
 	defer s.life.RUnlock()
 	var f *found
-	err := s.view(func(txn *badger.Txn) (err error) {
-		l := lister{s: s, ctx: ctx, txn: txn, load: eventLoader{s: s, txn: txn}}
+	err := s.view(func(m *moment) (err error) {
+		l := lister{s: s, ctx: ctx, m: m, load: eventLoader{s: s, m: m}}
 		f, err = l.find(id)
 		return err
 	})
@@ -57,8 +55,8 @@ func (s *Store) pickOne(q *queue, ref deliveryRef, runDue, now int64) (waits, du
 		return false, false, nil
 	}
 	// The moment to read is chosen under q.mu, as in pick.
-	err = s.view(func(txn *badger.Txn) error {
-		b, err := readBatch(txn, ref.seq)
+	err = s.view(func(m *moment) error {
+		b, err := readBatch(m, ref.seq)
 		if err != nil {
 			return err
 		}
@@ -68,7 +66,7 @@ func (s *Store) pickOne(q *queue, ref deliveryRef, runDue, now int64) (waits, du
 			// One member is never more than the run has; see run.left.
 			c.run = &walkedRun{id: runID{runDue, ref.seq}, members: []uint32{ref.index}}
 		case placeSingle:
-			if c.pos, c.single, err = readSingle(txn, q.key, ref); err != nil {
+			if c.pos, c.single, err = readSingle(m, q.key, ref); err != nil {
 				return err
 			}
 		default:
@@ -87,14 +85,14 @@ func (s *Store) pickOne(q *queue, ref deliveryRef, runDue, now int64) (waits, du
 }
 
 // readSingle finds a single by its id.
-func readSingle(txn *badger.Txn, key sidehook.WebhookKey, ref deliveryRef) (pos, single, error) {
+func readSingle(m *moment, key sidehook.WebhookKey, ref deliveryRef) (pos, single, error) {
 	at := pos{seq: ref.seq, index: ref.index}
-	due, err := value(txn, indexKey(spaceSingle, ref.seq, ref.index))
+	due, err := value(m, indexKey(spaceSingle, ref.seq, ref.index))
 	if err != nil || len(due) != 8 {
 		return at, single{}, fmt.Errorf("due time of delivery %d/%d: %w", ref.seq, ref.index, errors.Join(errCorrupt, err))
 	}
 	at.due = int64(binary.BigEndian.Uint64(due) ^ 1<<63)
-	val, err := value(txn, singleKey(key, at))
+	val, err := value(m, singleKey(key, at))
 	if err != nil {
 		return at, single{}, fmt.Errorf("queue entry of delivery %d/%d: %w", ref.seq, ref.index, err)
 	}

@@ -175,19 +175,58 @@ var deliveryIDLen = len(sidehook.DeliveryID{}.String())
 
 // encode appends the value. The head stays outside the compressed part, so that trimming needs no decompression.
 func (w *historyWriter) encode(dst []byte, finished []uint64) []byte {
-	dst = append(dst, historyVersion)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(w.at))
-	dst = binary.AppendUvarint(dst, uint64(len(finished)))
-	for _, seq := range finished {
-		dst = binary.AppendUvarint(dst, seq)
-	}
-	dst = binary.AppendUvarint(dst, uint64(w.count))
+	dst = w.encodeHead(dst, finished)
 	if w.count == 0 {
 		return dst
 	}
 	all := make([]byte, 0, len(w.ids)+len(w.body))
 	all = append(append(all, w.ids...), w.body...)
 	return pack(dst, all)
+}
+
+func (w *historyWriter) encodeHead(dst []byte, finished []uint64) []byte {
+	dst = append(dst, historyVersion)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(w.at))
+	dst = binary.AppendUvarint(dst, uint64(len(finished)))
+	for _, seq := range finished {
+		dst = binary.AppendUvarint(dst, seq)
+	}
+	return binary.AppendUvarint(dst, uint64(w.count))
+}
+
+// historyEntry is the value of h/: where the results are, and their head.
+type historyEntry struct {
+	ref blobRef // zero when there are none
+	historyHead
+}
+
+// stored is what its blob takes.
+func (h *historyEntry) stored() int64 {
+	if h.ref == (blobRef{}) {
+		return 0
+	}
+	return h.ref.stored()
+}
+
+// size is what the entry takes in the history.
+func (h *historyEntry) size(key, val []byte) int64 {
+	if h.ref == (blobRef{}) {
+		return int64(len(key) + len(val))
+	}
+	return int64(len(key)+len(val)-len(h.ref.encode(nil))) + h.stored()
+}
+
+func decodeHistoryEntry(p []byte) (historyEntry, error) {
+	r := reader{b: p}
+	ref := r.ref()
+	h := historyEntry{ref, readHistoryHead(&r)}
+	return h, r.done()
+}
+
+func decodeRef(p []byte) (blobRef, error) {
+	r := reader{b: p}
+	ref := r.ref()
+	return ref, r.done()
 }
 
 func readHistoryHead(r *reader) historyHead {

@@ -182,6 +182,13 @@ func (in *intake) wantTidy() {
 	in.signal()
 }
 
+// submitted counts everything that ever came in.
+func (in *intake) submitted() uint64 {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.batchesIn + in.movesIn
+}
+
 // close lets nothing more in. What is in is still committed.
 func (in *intake) close() {
 	in.mu.Lock()

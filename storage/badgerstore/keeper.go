@@ -11,15 +11,15 @@ const (
 	keepEvery = time.Second
 	// tidyEvery is how often an idle store is asked to tidy, in rounds of the keeper.
 	tidyEvery = 30
-	// idleRounds is after how many rounds without a commit the tables may be flattened.
+	// idleRounds is after how many rounds in which nothing was submitted the store gives back what it does not need.
 	idleRounds = 5
 )
 
 // When flattening is worth it: Badger keeps deleted entries until a compaction happens to meet them, which in an idle
 // store may be never. A large backlog is left alone, for flattening rewrites everything.
 const (
-	flattenGarbage = 8 << 20
-	flattenLive    = 64 << 20
+	flattenGarbage = 4 << 20
+	flattenMost    = 64 << 20
 )
 
 // keep watches the disk and gives space back, until the store closes.
@@ -39,10 +39,10 @@ func (s *Store) keep() {
 }
 
 type keeper struct {
-	s       *Store
-	rounds  int
-	commits int64
-	idle    int // rounds without a commit
+	s         *Store
+	rounds    int
+	submitted uint64
+	idle      int // rounds in which nothing was submitted
 }
 
 func (k *keeper) round() {
@@ -52,13 +52,34 @@ func (k *keeper) round() {
 	if k.rounds%tidyEvery == 0 {
 		s.in.wantTidy()
 	}
-	if n := s.shown.commits.Load(); n != k.commits {
-		k.commits, k.idle = n, 0
+	if n := s.in.submitted(); n != k.submitted {
+		k.submitted, k.idle = n, 0
+		s.idle.Store(false)
 		return
 	}
-	if k.idle++; k.idle >= idleRounds {
-		s.flatten()
+	if k.idle++; k.idle == 1 {
+		s.checkpointNow()
 	}
+	if k.idle >= idleRounds {
+		s.rest()
+	}
+}
+
+// checkpointNow asks the committer to begin a checkpoint.
+func (s *Store) checkpointNow() {
+	if !s.tiers.Load().active.empty() {
+		s.wantCheckpoint.Store(true)
+		s.in.wantTidy()
+	}
+}
+
+// rest gives back the space that an idle store does not need.
+func (s *Store) rest() {
+	s.idle.Store(true)
+	s.checkpointNow()
+	s.giveSegmentsBack()
+	s.segs.dropSpares()
+	s.flatten()
 }
 
 // watchDisk refuses events while the disk has too little room. What is queued still drains.
@@ -84,8 +105,11 @@ func (s *Store) watchDisk() {
 // flatten has Badger rewrite its tables without what was deleted, when that is much of them.
 func (s *Store) flatten() {
 	garbage := s.garbage.Load()
-	live := s.shown.queueSize.Load() + s.shown.histSize.Load()
-	if garbage < flattenGarbage || live > flattenLive || garbage < live/2 {
+	size := int64(0)
+	for _, table := range s.db.Tables() {
+		size += int64(table.OnDiskSize)
+	}
+	if garbage < flattenGarbage || size > flattenMost || garbage < size/2 {
 		return
 	}
 	s.garbage.Add(-garbage)

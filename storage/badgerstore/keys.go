@@ -12,7 +12,6 @@ import (
 
 // The first byte of a key says what it holds; see the package comment.
 const (
-	spaceBlock   = 'b'
 	spaceIDs     = 'i'
 	spaceBatch   = 'd'
 	spaceQueue   = 'q'
@@ -26,6 +25,7 @@ var (
 	keyFormat = []byte("m/format")
 	keyOrigin = []byte("m/origin")
 	keyMarks  = []byte("m/marks")
+	keyLog    = []byte("m/log")
 )
 
 // seqKey is the key of something that a commit has one of.

@@ -5,8 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/storage"
 )
@@ -138,17 +136,20 @@ func (g *group) apply(m *move) {
 	}
 }
 
-// load gives a batch from memory or disk, nil when there is none.
+// load gives a batch from memory or disk, nil when there is none. One that this commit has removed is still on disk.
 func (g *group) load(seq uint64) *batch {
 	s := g.s
+	if g.gone[seq] {
+		return nil
+	}
 	s.mu.Lock()
 	b := s.batches[seq]
 	s.mu.Unlock()
 	if b != nil {
 		return b
 	}
-	err := s.latest(func(txn *badger.Txn) (err error) {
-		b, err = readBatch(txn, seq)
+	err := s.latest(func(mo *moment) (err error) {
+		b, err = readBatch(mo, seq)
 		return err
 	})
 	if err != nil {
@@ -223,8 +224,8 @@ func (g *group) editRun(b *batch, ref runRef) *runEdit {
 	}
 	e := &runEdit{batch: b, queue: g.s.makeQueue(ref.webhook)}
 	key := runKey(ref.webhook, ref.id.due, ref.id.seq)
-	err := g.s.latest(func(txn *badger.Txn) error {
-		val, err := value(txn, key)
+	err := g.s.latest(func(mo *moment) error {
+		val, err := value(mo, key)
 		if err != nil {
 			return err
 		}
@@ -233,7 +234,7 @@ func (g *group) editRun(b *batch, ref runRef) *runEdit {
 		e.members, err = decodeRun(val)
 		return err
 	})
-	if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
+	if err != nil && !errors.Is(err, errNoKey) {
 		g.s.log.Error("a run cannot be read and is written anew", "webhook", ref.webhook, "error", err)
 	}
 	g.edits[ref] = e
@@ -352,8 +353,7 @@ func (g *group) save(b *batch, r *storage.Result) savedID {
 		return id
 	}
 	g.savedNow[string(key)] = true
-	g.put(key, val)
-	size := int64(len(key) + len(val))
+	size := int64(len(key)) + g.putBlob(key, nil, val)
 	b.saved++
 	b.bytes += size
 	g.s.marks.queueSize += size
@@ -361,8 +361,8 @@ func (g *group) save(b *batch, r *storage.Result) savedID {
 }
 
 func (s *Store) exists(key []byte) bool {
-	return s.latest(func(txn *badger.Txn) error {
-		_, err := txn.Get(key)
+	return s.latest(func(mo *moment) error {
+		_, err := mo.get(key)
 		return err
 	}) == nil
 }

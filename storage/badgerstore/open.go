@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 
 	"github.com/dgraph-io/badger/v4"
@@ -13,7 +14,7 @@ import (
 )
 
 // format is the version of the layout of the database.
-const format = 1
+const format = 2
 
 // Open opens the queue in the folder dir, which it makes (for the owner alone) if need be. Deliveries that were claimed
 // or taken when the store was last open are queued again. The error is a *sidehook.FullError when the disk has too
@@ -39,9 +40,12 @@ func Open(dir string, opts Options) (*Store, error) {
 		queues: make(map[sidehook.WebhookKey]*queue), batches: make(map[uint64]*batch),
 		dedupe: newDedupe(opts.DedupeWindow, opts.DedupeEvents),
 	}
-	s.group.most = txnCost{bytes: int(db.MaxBatchSize()) - 96<<10, entries: int(db.MaxBatchCount()) - 256}
+	s.segs = newSegments(dir, &opts)
+	s.group.most = mostPerCommit
+	s.checkpoints = newCheckpoints(s)
 	if err := s.restore(); err != nil {
-		return nil, errors.Join(fmt.Errorf("read the queue in %s: %w", dir, err), db.Close())
+		s.checkpoints.end()
+		return nil, errors.Join(fmt.Errorf("read the queue in %s: %w", dir, err), db.Close(), s.segs.close())
 	}
 	s.show()
 	s.committer.Add(1)
@@ -51,12 +55,19 @@ func Open(dir string, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// restore reads what memory holds from the database.
+// mostPerCommit bounds a commit. It has room for any batch that storage.CheckBatch lets in, but for those whose plan is
+// much larger than their events.
+var mostPerCommit = txnCost{bytes: 2 << 20, entries: 32 << 10}
+
+// restore reads what memory holds from the database and the log.
 func (s *Store) restore() error {
-	if err := s.readMeta(); err != nil {
+	from, rows, err := s.readMeta()
+	if err != nil {
 		return err
 	}
-	s.committed.Store(s.marks.seq)
+	if err := s.openLog(from, rows); err != nil {
+		return fmt.Errorf("the log: %w", err)
+	}
 	s.oldestFrom.Store(s.marks.lowOldest)
 	if err := s.readIDs(); err != nil {
 		return fmt.Errorf("event ids: %w", err)
@@ -70,11 +81,13 @@ func (s *Store) restore() error {
 	return nil
 }
 
-func (s *Store) readMeta() error {
+// readMeta reads what the last checkpoint said, or makes the first.
+func (s *Store) readMeta() (from segPos, rows []segmentRow, err error) {
 	known := true
-	err := s.latest(func(txn *badger.Txn) error {
-		val, err := value(txn, keyFormat)
-		if errors.Is(err, badger.ErrKeyNotFound) {
+	s.tiers.Store(&tiers{flushed: math.MaxUint64})
+	err = s.latest(func(m *moment) error {
+		val, err := value(m, keyFormat)
+		if errors.Is(err, errNoKey) {
 			known = false
 			return nil
 		}
@@ -82,38 +95,104 @@ func (s *Store) readMeta() error {
 			return err
 		}
 		if len(val) != 1 || val[0] != format {
-			return fmt.Errorf("its format %x is not one that this version knows (%d)", val, format)
+			return fmt.Errorf("its format %x is not one that this version knows (%d); let the version that wrote it "+
+				"deliver what is queued, then remove the folder", val, format)
 		}
-		origin, err := value(txn, keyOrigin)
+		origin, err := value(m, keyOrigin)
 		if err != nil || len(origin) != 4 {
 			return fmt.Errorf("its origin: %w", errors.Join(errCorrupt, err))
 		}
 		s.origin = binary.BigEndian.Uint32(origin)
-		m, err := value(txn, keyMarks)
-		if err != nil {
+		if val, err = value(m, keyMarks); err != nil {
 			return fmt.Errorf("its marks: %w", err)
 		}
-		s.marks, err = decodeMarks(m)
+		if s.marks, err = decodeMarks(val); err != nil {
+			return err
+		}
+		if val, err = value(m, keyLog); err != nil {
+			return fmt.Errorf("its list of segments: %w", err)
+		}
+		from, rows, err = decodeLog(val)
 		return err
 	})
 	if err != nil || known {
-		return err
+		return from, rows, err
 	}
 	return s.initialise()
 }
 
-// initialise writes the first commit of a new database.
-func (s *Store) initialise() error {
+// openLog opens the segments and replays what came after the last checkpoint.
+func (s *Store) openLog(from segPos, rows []segmentRow) error {
+	ss := s.segs
+	files, slots, err := openSegmentFiles(s.dir, ss.size)
+	ss.adopt(files, slots)
+	if err != nil {
+		return err
+	}
+	ss.restore(from, rows)
+	// Badger may be ahead of a log that a power loss cut short, when commits are not synced. Asked before replay, which
+	// has checkpoints written.
+	highest := s.db.MaxVersion()
+	s.durable = s.marks
+	o := newOverlay(s.marks.seq, from, 0)
+	o.whole = true
+	s.replayFrom.Store(from.seg)
+	s.replaying = true
+	s.committed.Store(s.marks.seq)
+	s.tiers.Store(&tiers{active: o, flushed: s.marks.seq})
+	if err := s.replay(from); err != nil {
+		return err
+	}
+	s.replaying = false
+	s.marks.seq = max(s.marks.seq, highest)
+	s.durable = s.marks
+	s.committed.Store(s.marks.seq)
+	ss.roll()
+	if ss.cur == nil {
+		return ss.failed
+	}
+	if from.seg == 0 {
+		return s.beginLog()
+	}
+	return nil
+}
+
+// beginLog notes where the log begins, so that its loss would show.
+func (s *Store) beginLog() error {
+	if err := s.segs.cur.file.Sync(); err != nil {
+		return err
+	}
+	txn := s.db.NewTransactionAt(math.MaxUint64, true)
+	defer txn.Discard()
+	from := segPos{s.segs.cur.id, segmentHead}
+	if err := txn.Set(keyLog, encodeLog(from, nil)); err != nil {
+		return err
+	}
+	s.tiers.Load().active.from = from
+	s.replayFrom.Store(from.seg)
+	return txn.CommitAt(s.marks.seq, nil)
+}
+
+// initialise writes the first checkpoint of a new database: an empty log.
+func (s *Store) initialise() (segPos, []segmentRow, error) {
 	var origin [4]byte
 	_, _ = rand.Read(origin[:]) // documented never to fail
 	s.origin = binary.BigEndian.Uint32(origin[:])
-	return s.writeNow([]op{{key: keyFormat, val: []byte{format}}, {key: keyOrigin, val: origin[:]}})
-}
-
-// writeNow commits ops before the committer runs.
-func (s *Store) writeNow(ops []op) error {
-	g := &group{s: s, seq: s.marks.seq + 1, moveOps: ops}
-	return s.write(g, false)
+	s.marks.seq = 1
+	from := segPos{}
+	txn := s.db.NewTransactionAt(math.MaxUint64, true)
+	defer txn.Discard()
+	err := errors.Join(
+		txn.Set(keyFormat, []byte{format}), txn.Set(keyOrigin, origin[:]),
+		txn.Set(keyMarks, s.marks.encode(nil)), txn.Set(keyLog, encodeLog(from, nil)),
+	)
+	if err == nil {
+		err = txn.CommitAt(s.marks.seq, nil)
+	}
+	if err != nil {
+		return from, nil, fmt.Errorf("write the first checkpoint: %w", err)
+	}
+	return from, nil, nil
 }
 
 // readIDs fills the dedupe set.
@@ -122,9 +201,9 @@ func (s *Store) readIDs() error {
 		return nil
 	}
 	now := nanos(s.opts.Now())
-	err := s.view(func(txn *badger.Txn) error {
+	err := s.view(func(m *moment) error {
 		from := seqKey(spaceIDs, s.marks.lowIDs)
-		return scan(txn, []byte{spaceIDs}, from, func(key, val []byte) (bool, error) {
+		return scan(m, []byte{spaceIDs}, from, func(key, val []byte) (bool, error) {
 			seq, err := seqOf(key)
 			if err != nil {
 				return false, err
@@ -144,9 +223,9 @@ func (s *Store) readIDs() error {
 // requeueTaken queues the deliveries that were taken and not recorded.
 func (s *Store) requeueTaken() error {
 	var open []*batch
-	err := s.view(func(txn *badger.Txn) error {
+	err := s.view(func(m *moment) error {
 		from := seqKey(spaceBatch, s.marks.lowOpen)
-		return scan(txn, []byte{spaceBatch}, from, func(key, val []byte) (bool, error) {
+		return scan(m, []byte{spaceBatch}, from, func(key, val []byte) (bool, error) {
 			seq, err := seqOf(key)
 			if err != nil {
 				return false, err
@@ -204,7 +283,7 @@ func (s *Store) writeRequeued(b *batch) error {
 	if b.unfinished == 0 && b.finishedAt == 0 {
 		g.finishLost(b)
 	}
-	g.put(seqKey(spaceBatch, b.seq), b.encode(nil))
+	g.putTouched(b)
 	if err := s.write(g, false); err != nil {
 		return err
 	}
@@ -215,18 +294,17 @@ func (s *Store) writeRequeued(b *batch) error {
 // finishLost finishes a batch all of whose deliveries were dropped on opening.
 func (g *group) finishLost(b *batch) {
 	b.finishedAt = g.seq
-	val := g.history.encode(nil, []uint64{b.seq})
-	g.put(seqKey(spaceHistory, g.seq), val)
+	size := g.putHistory(seqKey(spaceHistory, g.seq), []uint64{b.seq})
 	g.s.marks.queueSize -= b.bytes
-	g.s.marks.histSize += b.bytes + int64(9+len(val))
+	g.s.marks.histSize += b.bytes + size
 }
 
 // takenByWebhook groups the taken deliveries of a batch. Those whose event cannot be found are dropped.
 func (s *Store) takenByWebhook(b *batch) (map[sidehook.WebhookKey][]uint32, error) {
 	runs := make(map[sidehook.WebhookKey][]uint32)
 	lost := 0
-	err := s.view(func(txn *badger.Txn) error {
-		l := eventLoader{s: s, txn: txn, seq: b.seq, blocks: b.blocks}
+	err := s.view(func(m *moment) error {
+		l := eventLoader{s: s, m: m, seq: b.seq, blocks: b.blocks}
 		for i, at := range b.places {
 			if at != placeTaken {
 				continue
@@ -255,12 +333,12 @@ func (s *Store) takenByWebhook(b *batch) (map[sidehook.WebhookKey][]uint32, erro
 
 // findHeads finds the first delivery of every queue, jumping from queue to queue.
 func (s *Store) findHeads() error {
-	return s.view(func(txn *badger.Txn) error {
+	return s.view(func(m *moment) error {
 		from := []byte{spaceQueue}
 		for {
 			var key sidehook.WebhookKey
 			found := false
-			err := scan(txn, []byte{spaceQueue}, from, func(k, _ []byte) (bool, error) {
+			err := scan(m, []byte{spaceQueue}, from, func(k, _ []byte) (bool, error) {
 				var err error
 				key, _, _, err = parseQueueKey(k)
 				if err != nil {
@@ -274,15 +352,15 @@ func (s *Store) findHeads() error {
 				return err
 			}
 			q := s.makeQueue(key)
-			s.findHead(txn, q)
+			s.findHead(m, q)
 			from = q.prefix[:len(q.prefix)-1]
 			from = append(append([]byte(nil), from...), 1) // after every key of this queue
 		}
 	})
 }
 
-func (s *Store) findHead(txn *badger.Txn, q *queue) {
-	w := s.newWalk(txn, q, pos{due: minDue})
+func (s *Store) findHead(m *moment, q *queue) {
+	w := s.newWalk(m, q, pos{due: minDue})
 	defer w.close()
 	if c, ok := w.next(); ok {
 		q.mu.Lock()

@@ -1,6 +1,7 @@
 package badgerstore
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,19 +46,12 @@ func TestProcessDurability(t *testing.T) {
 func TestUnknownFormatIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir, Options{})
-	must(t, s.writeNowForTest([]op{{key: keyFormat, val: []byte{77}}}))
+	txn := s.db.NewTransactionAt(math.MaxUint64, true)
+	defer txn.Discard()
+	must(t, txn.Set(keyFormat, []byte{77}))
+	must(t, txn.CommitAt(s.db.MaxVersion()+1, nil))
 	must(t, s.Close())
 	if _, err := Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), "format") {
 		t.Errorf("error is %v, want one that names the format", err)
 	}
-}
-
-// writeNowForTest writes ops while the committer is idle.
-func (s *Store) writeNowForTest(ops []op) error {
-	txn := s.db.NewTransactionAt(1<<40, true)
-	defer txn.Discard()
-	if err := stage(txn, ops); err != nil {
-		return err
-	}
-	return txn.CommitAt(s.committed.Load()+1, nil)
 }

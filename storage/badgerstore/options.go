@@ -36,6 +36,8 @@ type Options struct {
 
 	// freeBytes asks how much room the disk has; tests replace it.
 	freeBytes func(dir string) (int64, error)
+	// Sizes that tests make small.
+	segmentSize, overlayFull, overlayLog int64
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -53,6 +55,15 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.segmentSize == 0 {
+		o.segmentSize = segmentSize
+	}
+	if o.overlayFull == 0 {
+		o.overlayFull = overlayFull
+	}
+	if o.overlayLog == 0 {
+		o.overlayLog = overlayLog
+	}
 	if o.freeBytes == nil {
 		o.freeBytes = freeBytes
 	}
@@ -60,7 +71,7 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 // memTableSize decides how large one transaction can be (15 % of it), and about how much memory Badger takes.
-const memTableSize = 8 << 20
+const memTableSize = 4 << 20
 
 // What Badger's table builders allocate. A builder's memory comes in chunks, the first of twice tableSize and each
 // twice the one before; it goes back to a pool of eight that never shrinks while there is work, so every one of them
@@ -95,6 +106,6 @@ func (o *Options) badgerOptions(dir string) badger.Options {
 		WithCompression(options.None).
 		WithBlockCacheSize(0).
 		WithIndexCacheSize(4 << 20).
-		WithValueThreshold(1 << 20).
-		WithValueLogFileSize(16 << 20)
+		WithValueThreshold(512 << 10).
+		WithValueLogFileSize(1 << 20)
 }

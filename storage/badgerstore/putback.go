@@ -2,10 +2,9 @@ package badgerstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/storage"
@@ -24,9 +23,9 @@ func (s *Store) PutBacks(ctx context.Context, key sidehook.WebhookKey) iter.Seq2
 			return
 		}
 		more := true
-		err := s.view(func(txn *badger.Txn) error {
-			l := eventLoader{s: s, txn: txn}
-			w := s.newWalk(txn, q, pos{due: minDue})
+		err := s.view(func(m *moment) error {
+			l := eventLoader{s: s, m: m}
+			w := s.newWalk(m, q, pos{due: minDue})
 			defer w.close()
 			for more {
 				if ctx.Err() != nil {
@@ -41,6 +40,9 @@ func (s *Store) PutBacks(ctx context.Context, key sidehook.WebhookKey) iter.Seq2
 					continue
 				}
 				event, err := l.event(ref)
+				if errors.Is(err, errCorrupt) || errors.Is(err, sidehook.ErrNotFound) {
+					continue // Claim ends it
+				}
 				if err != nil {
 					return fmt.Errorf("delivery %d/%d: %w", ref.seq, ref.index, err)
 				}

@@ -7,8 +7,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/storage"
 )
@@ -34,7 +32,7 @@ func (s *Store) Deliveries(ctx context.Context, q storage.Query) (storage.Page, 
 	}
 	defer s.life.RUnlock()
 	l := lister{s: s, ctx: ctx, query: &q, limit: limit}
-	if err := s.view(func(txn *badger.Txn) error { return l.list(txn, from) }); err != nil {
+	if err := s.view(func(m *moment) error { return l.list(m, from) }); err != nil {
 		return storage.Page{}, fmt.Errorf("list deliveries: %w", err)
 	}
 	return l.page, nil
@@ -44,7 +42,7 @@ func (s *Store) Deliveries(ctx context.Context, q storage.Query) (storage.Page, 
 type lister struct {
 	s     *Store
 	ctx   context.Context
-	txn   *badger.Txn
+	m     *moment
 	load  eventLoader
 	query *storage.Query
 	limit int
@@ -61,33 +59,28 @@ type found struct {
 	saved   savedID
 }
 
-func (l *lister) list(txn *badger.Txn, from deliveryRef) error {
-	l.txn = txn
-	l.load = eventLoader{s: l.s, txn: txn}
-	opts := badger.DefaultIteratorOptions
-	opts.PrefetchValues = false
-	opts.Reverse = true
-	it := txn.NewIterator(opts)
-	defer it.Close()
-	for it.Seek(seqKey(spaceBatch, from.seq)); it.ValidForPrefix([]byte{spaceBatch}); it.Next() {
+func (l *lister) list(m *moment, from deliveryRef) error {
+	l.m = m
+	l.load = eventLoader{s: l.s, m: m}
+	full := false
+	err := scanBack(m, []byte{spaceBatch}, seqKey(spaceBatch, from.seq), func(key, val []byte) (bool, error) {
 		if l.ctx.Err() != nil {
-			return context.Cause(l.ctx)
+			return false, context.Cause(l.ctx)
 		}
-		seq, err := seqOf(it.Item().Key())
+		seq, err := seqOf(key)
 		if err != nil {
-			return err
+			return false, err
 		}
-		var b *batch
-		err = it.Item().Value(func(val []byte) (err error) {
-			b, err = decodeBatch(seq, val)
-			return err
-		})
+		b, err := decodeBatch(seq, val)
 		if err != nil {
-			return err
+			return false, err
 		}
-		if more, err := l.batch(b, from); err != nil || !more {
-			return err
-		}
+		more, err := l.batch(b, from)
+		full = !more
+		return more, err
+	})
+	if err != nil || full {
+		return err
 	}
 	return l.lookUp()
 }
@@ -126,6 +119,10 @@ func (l *lister) batch(b *batch, from deliveryRef) (bool, error) {
 // delivery adds a delivery to found if the query selects it.
 func (l *lister) delivery(b *batch, index uint32) error {
 	f, err := l.describe(b, index)
+	if errors.Is(err, errCorrupt) {
+		l.s.log.Error("a delivery cannot be read and is not listed", "batch", b.seq, "index", index, "error", err)
+		return nil
+	}
 	if errors.Is(err, sidehook.ErrNotFound) {
 		return nil
 	}
@@ -182,7 +179,7 @@ func (l *lister) describePending(f *found) error {
 	case placeRun:
 		f.info.NextAttempt = timeOf(f.runDue)
 	case placeSingle:
-		at, left, err := readSingle(l.txn, f.info.Webhook, refOf(id))
+		at, left, err := readSingle(l.m, f.info.Webhook, refOf(id))
 		if err != nil {
 			return err
 		}
@@ -202,7 +199,7 @@ func (l *lister) describePending(f *found) error {
 // know any more are left out.
 func (l *lister) lookUp() error {
 	last := make(map[sidehook.DeliveryID]result)
-	err := l.s.results(l.ctx, l.txn, l.found, func(r result) {
+	err := l.s.results(l.ctx, l.m, l.found, func(r result) {
 		if r.attempt == nil { // ended without one
 			r.attempt = last[r.id].attempt
 		}
@@ -230,7 +227,7 @@ func (l *lister) lookUp() error {
 }
 
 // results visits what the history holds of the wanted deliveries, oldest first.
-func (s *Store) results(ctx context.Context, txn *badger.Txn, wanted []found, visit func(result)) error {
+func (s *Store) results(ctx context.Context, m *moment, wanted []found, visit func(result)) error {
 	want := make(map[sidehook.DeliveryID]bool)
 	first, last := uint64(math.MaxUint64), uint64(0)
 	for i := range wanted {
@@ -246,13 +243,25 @@ func (s *Store) results(ctx context.Context, txn *badger.Txn, wanted []found, vi
 		return nil
 	}
 	wants := func(id sidehook.DeliveryID) bool { return want[id] }
-	return scan(txn, []byte{spaceHistory}, seqKey(spaceHistory, first), func(key, val []byte) (bool, error) {
+	return scan(m, []byte{spaceHistory}, seqKey(spaceHistory, first), func(key, val []byte) (bool, error) {
 		if ctx.Err() != nil {
 			return false, context.Cause(ctx)
 		}
 		seq, err := seqOf(key)
 		if err != nil || seq > last {
 			return false, err
+		}
+		h, err := decodeHistoryEntry(val)
+		if err != nil {
+			return false, fmt.Errorf("history of commit %d: %w", seq, err)
+		}
+		if h.results == 0 {
+			return true, nil
+		}
+		val, err = s.segs.read(h.ref)
+		if err != nil { // these results are lost, the others are not
+			s.log.Error("results in the history cannot be read", "commit", seq, "error", err)
+			return true, nil
 		}
 		list, err := decodeHistory(val, s.origin, wants)
 		if err != nil {
@@ -272,14 +281,14 @@ func (s *Store) Delivery(ctx context.Context, id sidehook.DeliveryID) (*storage.
 	}
 	defer s.life.RUnlock()
 	var info *storage.DeliveryInfo
-	err := s.view(func(txn *badger.Txn) error {
-		l := lister{s: s, ctx: ctx, txn: txn, load: eventLoader{s: s, txn: txn}}
+	err := s.view(func(m *moment) error {
+		l := lister{s: s, ctx: ctx, m: m, load: eventLoader{s: s, m: m}}
 		f, err := l.find(id)
 		if err != nil {
 			return err
 		}
 		ended := false
-		err = s.results(ctx, txn, []found{*f}, func(r result) {
+		err = s.results(ctx, m, []found{*f}, func(r result) {
 			if r.attempt != nil {
 				f.info.Attempts = append(f.info.Attempts, *r.attempt)
 			}
@@ -312,7 +321,7 @@ func (l *lister) complete(f *found) (err error) {
 		return err
 	}
 	f.info.Saved, err = l.load.saved(ref.seq, f.saved)
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	if errors.Is(err, errNoKey) {
 		return nil
 	}
 	return err
@@ -323,7 +332,7 @@ func (l *lister) find(id sidehook.DeliveryID) (*found, error) {
 	if id.Origin != l.s.origin {
 		return nil, sidehook.ErrNotFound
 	}
-	b, err := readBatch(l.txn, id.Batch)
+	b, err := readBatch(l.m, id.Batch)
 	if err != nil {
 		return nil, err
 	}

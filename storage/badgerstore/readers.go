@@ -4,11 +4,10 @@ import (
 	"math"
 	"slices"
 	"sync"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
-// readers knows which moments are being read, so that Badger keeps the versions of entries that these moments show.
+// readers knows which moments are being read, so that Badger keeps the versions of entries, and the log the segments,
+// that these moments show.
 type readers struct {
 	mu     sync.Mutex
 	active []uint64
@@ -43,47 +42,40 @@ func (r *readers) oldest(current uint64) uint64 {
 }
 
 // view reads one moment: everything up to the last commit that is durable.
-func (s *Store) view(read func(txn *badger.Txn) error) error {
-	ts := s.readers.enter(s.committed.Load)
-	defer s.readers.leave(ts)
-	txn := s.db.NewTransactionAt(ts, false)
-	defer txn.Discard()
-	return read(txn)
+func (s *Store) view(read func(m *moment) error) error {
+	m := &moment{s: s}
+	m.ts = s.readers.enter(m.now)
+	defer s.readers.leave(m.ts)
+	defer m.close()
+	return read(m)
 }
 
 // latest reads single entries as they are now.
-func (s *Store) latest(read func(txn *badger.Txn) error) error {
-	txn := s.db.NewTransactionAt(math.MaxUint64, false)
-	defer txn.Discard()
-	return read(txn)
+func (s *Store) latest(read func(m *moment) error) error {
+	m := &moment{s: s}
+	entered := s.readers.enter(m.now)
+	defer s.readers.leave(entered)
+	defer m.close()
+	m.ts = math.MaxUint64
+	return read(m)
 }
 
-// value copies the value of a key; badger.ErrKeyNotFound when there is none.
-func value(txn *badger.Txn, key []byte) ([]byte, error) {
-	item, err := txn.Get(key)
-	if err != nil {
-		return nil, err
-	}
-	return item.ValueCopy(nil)
-}
+// value gives the value of a key; errNoKey when there is none. It must not be changed.
+func value(m *moment, key []byte) ([]byte, error) { return m.get(key) }
 
 // scan walks the entries whose keys start with prefix, from the key from on, until visit returns false. The key and
 // value are only valid within visit.
-func scan(txn *badger.Txn, prefix, from []byte, visit func(key, val []byte) (bool, error)) error {
-	opts := badger.DefaultIteratorOptions
-	opts.PrefetchValues = false // values are in the tree already
-	opts.Prefix = prefix
-	it := txn.NewIterator(opts)
-	defer it.Close()
-	for it.Seek(from); it.ValidForPrefix(prefix); it.Next() {
-		more := false
-		err := it.Item().Value(func(val []byte) (err error) {
-			more, err = visit(it.Item().Key(), val)
+func scan(m *moment, prefix, from []byte, visit func(key, val []byte) (bool, error)) error {
+	it := m.iterate(prefix)
+	defer it.close()
+	for it.seek(from); it.valid(); it.next() {
+		val, err := it.value()
+		if err != nil {
 			return err
-		})
-		if err != nil || !more {
+		}
+		if more, err := visit(it.key(), val); err != nil || !more {
 			return err
 		}
 	}
-	return nil
+	return it.err
 }

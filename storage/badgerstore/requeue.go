@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/storage"
 )
@@ -37,13 +35,13 @@ func (s *Store) requeue(ctx context.Context, ids []sidehook.DeliveryID, now time
 	defer s.life.RUnlock()
 	w := &waiter{done: make(chan struct{})}
 	var moves []move
-	err := s.view(func(txn *badger.Txn) error {
-		ended, err := s.ended(ctx, txn, ids)
+	err := s.view(func(m *moment) error {
+		ended, err := s.ended(ctx, m, ids)
 		if err != nil {
 			return err
 		}
 		last := make(map[sidehook.DeliveryID]result)
-		if err := s.results(ctx, txn, ended, func(r result) { last[r.id] = r }); err != nil {
+		if err := s.results(ctx, m, ended, func(r result) { last[r.id] = r }); err != nil {
 			return err
 		}
 		for i := range ended {
@@ -69,8 +67,8 @@ func (s *Store) requeue(ctx context.Context, ids []sidehook.DeliveryID, now time
 }
 
 // ended describes those of the deliveries that are finished and whose event is there.
-func (s *Store) ended(ctx context.Context, txn *badger.Txn, ids []sidehook.DeliveryID) ([]found, error) {
-	l := lister{s: s, ctx: ctx, txn: txn, load: eventLoader{s: s, txn: txn}}
+func (s *Store) ended(ctx context.Context, m *moment, ids []sidehook.DeliveryID) ([]found, error) {
+	l := lister{s: s, ctx: ctx, m: m, load: eventLoader{s: s, m: m}}
 	var out []found
 	for _, id := range ids {
 		f, err := l.find(id)

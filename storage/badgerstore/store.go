@@ -20,12 +20,14 @@ type Store struct {
 	opts   Options
 	dir    string
 	db     *badger.DB
+	segs   *segments
 	log    *slog.Logger
 	origin uint32
 
 	in        *intake
 	readers   readers
 	cache     blockCache
+	tiers     atomic.Pointer[tiers]
 	committed atomic.Uint64         // the last commit that is durable: what readers read
 	full      atomic.Pointer[error] // why there is no room on the disk, nil when there is
 	shown     shownStats
@@ -37,8 +39,18 @@ type Store struct {
 	stop      chan struct{} // closed by Close
 	committer sync.WaitGroup
 	keeper    sync.WaitGroup
-	closing   sync.Once
-	closeErr  error
+
+	checkpoints    *checkpoints
+	wantCheckpoint atomic.Bool
+	replayFrom     atomic.Uint32 // the segment where the next start would begin to replay
+	replaying      bool
+	victim         atomic.Uint32 // the segment to rewrite, 0 for none
+	cleaner        cleaner
+	idle           atomic.Bool   // no commits lately
+	oldestHistSeg  atomic.Uint32 // the segment of the oldest results in the history
+
+	closing  sync.Once
+	closeErr error
 
 	queuesMu sync.RWMutex
 	queues   map[sidehook.WebhookKey]*queue
@@ -47,7 +59,8 @@ type Store struct {
 	batches map[uint64]*batch // with taken deliveries, or lately used
 
 	// Only the committer, and Open before it starts, uses these.
-	marks      marks
+	marks      marks // with what the commit under way changes
+	durable    marks // as of the last commit
 	dedupe     *dedupe
 	open       []uint64 // batches that had taken deliveries when they were committed, oldest first
 	idsUpTo    uint64   // i/ entries up to here are of no use
@@ -166,8 +179,8 @@ func (s *Store) oldestPending() (at time.Time) {
 	}
 	defer s.life.RUnlock()
 	from := s.oldestFrom.Load()
-	err := s.view(func(txn *badger.Txn) error {
-		return scan(txn, []byte{spaceBatch}, seqKey(spaceBatch, from), func(key, val []byte) (bool, error) {
+	err := s.view(func(m *moment) error {
+		return scan(m, []byte{spaceBatch}, seqKey(spaceBatch, from), func(key, val []byte) (bool, error) {
 			seq, err := seqOf(key)
 			if err != nil {
 				return false, err
@@ -192,6 +205,11 @@ func (s *Store) oldestPending() (at time.Time) {
 
 // Close commits what was submitted, then closes the database.
 func (s *Store) Close() error {
+	return s.end(s.lastCheckpoint)
+}
+
+// end closes the store; last is called when nothing else runs any more.
+func (s *Store) end(last func() error) error {
 	s.closing.Do(func() {
 		close(s.stop)
 		s.in.close()
@@ -200,7 +218,12 @@ func (s *Store) Close() error {
 		s.life.Lock()
 		defer s.life.Unlock()
 		s.closed = true
-		s.closeErr = errors.Join(s.unwritten, s.db.Close())
+		s.checkpoints.end()
+		s.closeErr = errors.Join(s.unwritten, last(), s.db.Close(), s.segs.close())
 	})
 	return s.closeErr
 }
+
+// Damaged is how many records, bodies and segments could not be read since the store was opened, each of which was
+// logged. What they held is lost; the rest is not.
+func (s *Store) Damaged() int64 { return s.segs.damaged.Load() }

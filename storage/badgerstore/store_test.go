@@ -2,6 +2,7 @@ package badgerstore
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 
 	"github.com/sidehook/sidehook"
@@ -10,6 +11,7 @@ import (
 )
 
 func openStore(t testing.TB, dir string, opts Options) *Store {
+	opts.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 	t.Helper()
 	s, err := Open(dir, opts)
 	if err != nil {
@@ -30,6 +32,50 @@ func TestSuite(t *testing.T) {
 			return openStore(t, dir, Options{Options: opts})
 		}}
 	})
+}
+
+// crashing is a store whose Close leaves what a crash would: a log beyond its last checkpoint.
+type crashing struct{ *Store }
+
+func (c crashing) Close() error { return c.end(func() error { return nil }) }
+
+// TestSuiteOverCrashes runs the suite with stores that never close cleanly, and whose segments and checkpoints are so
+// small that each test goes through many.
+func TestSuiteOverCrashes(t *testing.T) {
+	for name, opts := range map[string]Options{
+		"log only":         {},
+		"many segments":    {segmentSize: 4 << 10},
+		"many checkpoints": {segmentSize: 16 << 10, overlayFull: 1 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			storagetest.Run(t, func(t testing.TB) storagetest.Harness {
+				dir := t.TempDir()
+				return storagetest.Harness{Open: func(t testing.TB, o storage.Options) storage.Store {
+					opts.Options = o
+					s, err := Open(dir, opts)
+					must(t, err)
+					t.Cleanup(func() {
+						checkHealth(t, s)
+						must(t, s.Close())
+					})
+					return crashing{s}
+				}}
+			})
+		})
+	}
+}
+
+// checkHealth checks what must hold of any store that nothing has damaged.
+func checkHealth(t testing.TB, s *Store) {
+	t.Helper()
+	if n := s.segs.damaged.Load(); n != 0 {
+		t.Errorf("%d records or blobs count as damaged", n)
+	}
+	if s.in.closed {
+		return
+	}
+	checkLive(t, s)
 }
 
 var ctx = context.Background()

@@ -1,10 +1,7 @@
 package badgerstore
 
 import (
-	"errors"
 	"slices"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // How much housekeeping one commit does at most, so that it never holds up what was submitted.
@@ -25,9 +22,12 @@ func (g *group) tidy() {
 	}
 	g.lookForThinning()
 	for _, seq := range g.thin {
-		if b := g.load(seq); b != nil && b.unfinished > 0 && g.hasRoom(2*len(b.blocks)) {
+		if b := g.load(seq); b != nil && b.unfinished > 0 && !b.changed && g.hasRoom(2*len(b.blocks)) {
 			g.thinBatch(b)
 		}
+	}
+	if !g.trimmed {
+		g.clean()
 	}
 }
 
@@ -45,6 +45,7 @@ func (g *group) historyIsOver() bool {
 		return true
 	}
 	if s.marks.histSize <= 0 {
+		s.oldestHistSeg.Store(0)
 		return false
 	}
 	if s.oldestHist == 0 {
@@ -59,23 +60,26 @@ func (g *group) historyIsOver() bool {
 
 // storedHistory is an h/ entry with what it takes.
 type storedHistory struct {
-	historyHead
+	historyEntry
 	size int64
 }
 
 // firstHistory finds the oldest h/ entry, nil when there is none. One that does not decode has no batches to go with.
 func (s *Store) firstHistory() (seq uint64, head *storedHistory, err error) {
-	err = s.latest(func(txn *badger.Txn) error {
+	err = s.latest(func(m *moment) error {
 		from := seqKey(spaceHistory, s.marks.lowHist)
-		return scan(txn, []byte{spaceHistory}, from, func(key, val []byte) (bool, error) {
+		return scan(m, []byte{spaceHistory}, from, func(key, val []byte) (bool, error) {
 			if seq, err = seqOf(key); err != nil {
 				return false, err
 			}
-			h, err := decodeHistoryHead(val)
+			h, err := decodeHistoryEntry(val)
 			if err != nil {
 				s.log.Error("an entry of the history cannot be read and is removed", "commit", seq, "error", err)
 			}
-			head = &storedHistory{h, int64(len(key) + len(val))}
+			if h.ref.seg != 0 {
+				s.oldestHistSeg.Store(h.ref.seg)
+			}
+			head = &storedHistory{h, h.size(key, val)}
 			return false, nil
 		})
 	})
@@ -103,7 +107,8 @@ func (g *group) trimHistory() bool {
 		}
 	}
 	g.del(seqKey(spaceHistory, seq))
-	g.dropped += head.size
+	g.free(head.ref)
+	g.trimmed = true
 	s.marks.histSize -= head.size
 	s.marks.lowHist = seq + 1
 	s.oldestHist = 0
@@ -113,16 +118,17 @@ func (g *group) trimHistory() bool {
 // dropBatch removes a finished batch; false when this commit has no room for all of it.
 func (g *group) dropBatch(b *batch) bool {
 	s := g.s
-	if !g.hasRoom(len(b.blocks)+2) || !g.dropSaved(b) {
+	if !g.hasRoom(2) || !g.dropSaved(b) {
 		return false
 	}
-	for _, last := range b.blocks {
-		g.del(indexKey(spaceBlock, b.seq, last))
+	for _, at := range b.blocks {
+		g.free(at.ref)
 	}
 	g.del(seqKey(spaceBatch, b.seq))
-	g.dropped += b.bytes
+	g.trimmed = true
 	s.marks.histSize -= b.bytes
 	delete(g.touched, b.seq)
+	g.gone[b.seq] = true
 	s.mu.Lock()
 	delete(s.batches, b.seq)
 	s.mu.Unlock()
@@ -136,18 +142,23 @@ func (g *group) dropSaved(b *batch) bool {
 	}
 	prefix := seqKey(spaceSaved, b.seq)
 	whole := true
-	err := g.s.latest(func(txn *badger.Txn) error {
-		return scan(txn, prefix, prefix, func(key, val []byte) (bool, error) {
-			if !g.hasRoom(len(b.blocks) + 3) {
+	err := g.s.latest(func(m *moment) error {
+		return scan(m, prefix, prefix, func(key, val []byte) (bool, error) {
+			if !g.hasRoom(3) {
 				whole = false
 				return false, nil
 			}
+			ref, err := decodeRef(val)
+			if err != nil {
+				return false, err
+			}
 			g.del(slices.Clone(key))
-			size := int64(len(key) + len(val))
+			g.free(ref)
+			g.trimmed = true
+			size := int64(len(key)) + ref.stored()
 			b.bytes -= size
 			b.saved = max(b.saved-1, 0)
 			g.s.marks.histSize -= size
-			g.dropped += size
 			return true, nil
 		})
 	})
@@ -167,9 +178,9 @@ func (g *group) trimIDs() {
 		return
 	}
 	n := 0
-	err := s.latest(func(txn *badger.Txn) error {
+	err := s.latest(func(m *moment) error {
 		from := seqKey(spaceIDs, s.marks.lowIDs)
-		return scan(txn, []byte{spaceIDs}, from, func(key, val []byte) (bool, error) {
+		return scan(m, []byte{spaceIDs}, from, func(key, val []byte) (bool, error) {
 			seq, err := seqOf(key)
 			if err != nil {
 				return false, err
@@ -180,7 +191,6 @@ func (g *group) trimIDs() {
 			}
 			n++
 			g.del(slices.Clone(key))
-			g.dropped += int64(len(val))
 			s.marks.lowIDs = seq + 1
 			return true, nil
 		})
@@ -197,9 +207,9 @@ func (g *group) lookForThinning() {
 		return
 	}
 	n := 0
-	err := s.latest(func(txn *badger.Txn) error {
+	err := s.latest(func(m *moment) error {
 		from := seqKey(spaceBatch, s.marks.lowThin)
-		return scan(txn, []byte{spaceBatch}, from, func(key, _ []byte) (bool, error) {
+		return scan(m, []byte{spaceBatch}, from, func(key, _ []byte) (bool, error) {
 			seq, err := seqOf(key)
 			if err != nil {
 				return false, err
@@ -228,39 +238,33 @@ func (g *group) thinBatch(b *batch) {
 	s := g.s
 	b.thinnedAt = max(b.unfinished, 1)
 	g.touch(b)
-	var kept []uint32
-	for _, last := range b.blocks {
-		stays, freed := g.thinBlock(b, last)
+	g.trimmed = true
+	var kept []blockAt
+	for _, at := range b.blocks {
+		thin, stays := g.thinBlock(b, at)
 		if stays {
-			kept = append(kept, last)
+			kept = append(kept, thin)
+		}
+		freed := at.ref.stored()
+		if stays {
+			freed -= thin.ref.stored()
 		}
 		b.bytes -= freed
 		s.marks.queueSize -= freed
-		g.dropped += freed
 	}
-	s.mu.Lock()
-	b.blocks = kept
-	s.mu.Unlock()
+	b.next, b.changed = kept, true
 }
 
-// thinBlock reports whether the block stays, and how many bytes were freed.
-func (g *group) thinBlock(b *batch, last uint32) (stays bool, freed int64) {
-	key := indexKey(spaceBlock, b.seq, last)
-	var val []byte
-	err := g.s.latest(func(txn *badger.Txn) (err error) {
-		val, err = value(txn, key)
-		return err
-	})
-	if err != nil {
-		if !errors.Is(err, badger.ErrKeyNotFound) {
-			g.s.log.Error("a block cannot be read", "batch", b.seq, "error", err)
-		}
-		return true, 0
+// thinBlock gives the block as it is afterwards; false when it goes. A new one is where the commit under way puts it.
+func (g *group) thinBlock(b *batch, at blockAt) (blockAt, bool) {
+	val, err := g.s.segs.read(at.ref)
+	var old *block
+	if err == nil {
+		old, err = decodeBlock(val)
 	}
-	old, err := decodeBlock(val)
 	if err != nil {
 		g.s.log.Error("a block cannot be read", "batch", b.seq, "error", err)
-		return true, 0
+		return at, true
 	}
 	g.writer.reset()
 	for i := range old.entries {
@@ -269,15 +273,15 @@ func (g *group) thinBlock(b *batch, last uint32) (stays bool, freed int64) {
 		}
 	}
 	if g.writer.count == 0 {
-		g.del(key)
-		return false, int64(len(key) + len(val))
+		g.free(at.ref)
+		return blockAt{}, false
 	}
 	thin := g.writer.close(nil, old.accepted)
 	if 2*len(thin) > len(val) || !g.roomFor(len(thin)) {
-		return true, 0
+		return at, true
 	}
-	g.put(key, thin)
-	return true, int64(len(val) - len(thin))
+	g.free(at.ref)
+	return blockAt{at.last, g.addBlob(thin)}, true
 }
 
 func (g *group) roomFor(bytes int) bool {

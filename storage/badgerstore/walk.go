@@ -2,9 +2,8 @@ package badgerstore
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // candidate is a delivery met in a queue.
@@ -25,32 +24,29 @@ type walkedRun struct {
 // merged in by their index. An entry that does not decode is logged and passed.
 type walk struct {
 	s      *Store
-	txn    *badger.Txn
+	m      *moment
 	prefix []byte
-	it     *badger.Iterator
+	it     *iterator
 	run    *walkedRun
 }
 
-func (s *Store) newWalk(txn *badger.Txn, q *queue, from pos) *walk {
-	opts := badger.DefaultIteratorOptions
-	opts.PrefetchValues = false
-	opts.Prefix = q.prefix
-	w := &walk{s: s, txn: txn, prefix: q.prefix, it: txn.NewIterator(opts)}
+func (s *Store) newWalk(m *moment, q *queue, from pos) *walk {
+	w := &walk{s: s, m: m, prefix: q.prefix, it: m.iterate(q.prefix)}
 	start := appendQueueTail(slices.Clone(q.prefix), pos{due: from.due, seq: from.seq}, kindRun)
-	w.it.Seek(start)
-	if w.it.ValidForPrefix(w.prefix) && bytes.Equal(w.it.Item().Key(), start) {
+	w.it.seek(start)
+	if w.it.valid() && bytes.Equal(w.it.key(), start) {
 		w.enterRun(pos{due: from.due, seq: from.seq})
 		if w.run != nil {
 			w.run.next, _ = slices.BinarySearch(w.run.members, from.index)
 		}
 	}
 	if from.index > 0 {
-		w.it.Seek(appendQueueTail(slices.Clone(q.prefix), from, kindSingle))
+		w.it.seek(appendQueueTail(slices.Clone(q.prefix), from, kindSingle))
 	}
 	return w
 }
 
-func (w *walk) close() { w.it.Close() }
+func (w *walk) close() { w.it.close() }
 
 // next gives the next delivery; false at the end.
 func (w *walk) next() (candidate, bool) {
@@ -71,14 +67,14 @@ func (w *walk) next() (candidate, bool) {
 			continue
 		}
 		c := candidate{pos: at}
-		err := w.it.Item().Value(func(val []byte) (err error) {
+		val, err := w.it.value()
+		if err == nil {
 			c.single, err = decodeSingle(val)
-			return err
-		})
+		}
 		if err != nil {
 			w.passed(err)
 		}
-		w.it.Next()
+		w.it.next()
 		if err == nil {
 			return c, true
 		}
@@ -87,8 +83,8 @@ func (w *walk) next() (candidate, bool) {
 
 // entry is where the iterator stands.
 func (w *walk) entry() (p pos, kind byte, ok bool) {
-	for ; w.it.ValidForPrefix(w.prefix); w.it.Next() {
-		if tail := w.it.Item().Key()[len(w.prefix):]; len(tail) == queueTail {
+	for ; w.it.valid(); w.it.next() {
+		if tail := w.it.key()[len(w.prefix):]; len(tail) == queueTail {
 			p, kind = parseQueueTail(tail)
 			return p, kind, true
 		}
@@ -99,31 +95,31 @@ func (w *walk) entry() (p pos, kind byte, ok bool) {
 // enterRun reads the run that the iterator stands at, and moves on.
 func (w *walk) enterRun(at pos) {
 	w.run = nil
-	err := w.it.Item().Value(func(val []byte) error {
-		members, err := decodeRun(val)
-		if err != nil {
-			return err
-		}
-		members, err = w.s.inRun(w.txn, at.seq, members)
-		w.run = &walkedRun{id: runID{at.due, at.seq}, members: members}
-		return err
-	})
-	if err != nil {
-		w.run = nil
-		w.passed(err)
+	val, err := w.it.value()
+	var members []uint32
+	if err == nil {
+		members, err = decodeRun(val)
 	}
-	w.it.Next()
+	if err == nil {
+		members, err = w.s.inRun(w.m, at.seq, members)
+	}
+	if err != nil {
+		w.passed(err)
+	} else {
+		w.run = &walkedRun{id: runID{at.due, at.seq}, members: members}
+	}
+	w.it.next()
 }
 
 func (w *walk) passed(err error) {
-	w.s.log.Error("passed a queue entry that cannot be read", "key", w.it.Item().KeyCopy(nil), "error", err)
+	w.s.log.Error("passed a queue entry that cannot be read", "key", fmt.Sprintf("%.80q", w.it.key()), "error", err)
 }
 
 // inRun keeps those members of a run that have not left it.
 //
 // The batch may be read from the moment that the walk sees although the committer has loaded and changed it since:
 // what it changes is claimed or taken, and the walk passes that anyway.
-func (s *Store) inRun(txn *badger.Txn, seq uint64, members []uint32) ([]uint32, error) {
+func (s *Store) inRun(m *moment, seq uint64, members []uint32) ([]uint32, error) {
 	in := func(b *batch) []uint32 {
 		return slices.DeleteFunc(members, func(i uint32) bool { return !b.has(i) || b.places[i] != placeRun })
 	}
@@ -133,7 +129,7 @@ func (s *Store) inRun(txn *badger.Txn, seq uint64, members []uint32) ([]uint32, 
 		return in(b), nil
 	}
 	s.mu.Unlock()
-	val, err := value(txn, seqKey(spaceBatch, seq))
+	val, err := value(m, seqKey(spaceBatch, seq))
 	if err != nil {
 		return nil, err
 	}
