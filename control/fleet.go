@@ -25,6 +25,9 @@ type FleetOptions struct {
 	// Gone, when set, is told of each webhook whose endpoint answered 410 Gone at the given time; only webhooks of apps
 	// that the credential allows. It is told again while a sidecar goes on reporting it. Usually Service.DisableGone.
 	Gone func(ctx context.Context, k sidehook.WebhookKey, at time.Time) error
+	// Health, when set, is told when attempts for a webhook last succeeded and last failed on a sidecar, zero for never, as
+	// the sidecar reports it; only of apps that the credential allows. Usually Service.NoteHealth.
+	Health func(ctx context.Context, k sidehook.WebhookKey, lastSuccess, lastFailure time.Time) error
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Logger; nil for none.
@@ -358,6 +361,7 @@ func (f *Fleet) converse(ctx context.Context, key sidecarKey, mine *fleetStream,
 			case *fleetv1.ConnectRequest_Report:
 				apps := f.reported(key, mine, payload.Report)
 				f.tellGone(ctx, apps, payload.Report.GetGone())
+				f.tellHealth(ctx, apps, payload.Report.GetWebhooks())
 			case *fleetv1.ConnectRequest_Answer:
 				mine.answer(payload.Answer)
 			default:

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -87,6 +88,22 @@ func (s *sidecarState) keepHealth(reported []*fleetv1.WebhookHealth) (news bool)
 		news = true
 	}
 	return news
+}
+
+// tellHealth passes on how webhooks fare. A failure is logged; the next report of the webhook tells it again.
+func (f *Fleet) tellHealth(ctx context.Context, apps []string, reported []*fleetv1.WebhookHealth) {
+	if f.opts.Health == nil {
+		return
+	}
+	for _, x := range reported[:min(maxReportedHealth, len(reported))] {
+		k := sidehook.WebhookKey{App: x.GetApp(), ID: x.GetWebhook()}
+		if !slices.Contains(apps, k.App) || !sidehook.ValidName(k.ID) {
+			continue
+		}
+		if err := f.opts.Health(ctx, k, timeOf(x.GetLastSuccess()), timeOf(x.GetLastFailure())); err != nil {
+			f.opts.Logger.ErrorContext(ctx, "cannot note how a webhook fares", "app", k.App, "webhook", k.ID, "error", err)
+		}
+	}
 }
 
 // timeOf is a time that a sidecar sent, zero when it sent none or none that there is.

@@ -21,6 +21,7 @@ import (
 //	webhooks/{app}/{id}           webhookRecord
 //	secrets/{app}/{webhook}/{id}  secretRecord
 //	notes/{app}/{webhook}/{dialect}  JSON of the dialect: see Note
+//	failing/{app}/{webhook}       failingRecord: while it does nothing but fail
 //	event-types/{app}/{base64url type}  eventTypeRecord
 //	event-type-counts/{app}       eventTypesRecord: changed with every event type that is added or removed
 //	tokens/{hash}                 tokenRecord, by the SHA-256 of the token

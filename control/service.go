@@ -18,6 +18,8 @@ type Options struct {
 	KV storage.KV
 	// MaxWebhooks is how many webhooks an app may have. Default sidehook.DefaultMaxWebhooks.
 	MaxWebhooks int
+	// AutoDisableAfter is for how long a webhook may do nothing but fail before NoteHealth disables it; 0 for ever.
+	AutoDisableAfter time.Duration
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Logger; nil for none. Secrets and tokens are never logged.
@@ -34,6 +36,8 @@ type Service struct {
 	clock       func() time.Time
 	log         *slog.Logger
 	feed        *feed
+	autoDisable time.Duration
+	failing     failing
 }
 
 // New makes a service. It answers at once; Start is what pushes configuration.
@@ -52,6 +56,7 @@ func New(opts Options) (*Service, error) {
 	}
 	return &Service{
 		kv: opts.KV, maxWebhooks: opts.MaxWebhooks, clock: opts.Now, log: opts.Logger, feed: newFeed(opts.KV, opts.Logger),
+		autoDisable: opts.AutoDisableAfter,
 	}, nil
 }
 

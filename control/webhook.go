@@ -276,6 +276,8 @@ func releaseName(t *txn, app, name string) error {
 }
 
 // EnableWebhook lets a webhook get new deliveries. An enabled one stays as it is.
+//
+// What made the control plane disable it is forgotten: it has as long as at first.
 func (s *Service) EnableWebhook(ctx context.Context, k sidehook.WebhookKey) (*sidehook.Webhook, error) {
 	return s.updateWebhook(ctx, k, "webhook enabled", func(_ *txn, w *sidehook.Webhook) (bool, error) {
 		return enable(w), nil
@@ -399,6 +401,9 @@ func removeWebhooks(t *txn, app string, gone ...*sidehook.Webhook) error {
 			t.delete(p.Key)
 		}
 		if err := deleteNotes(t, w.Key()); err != nil {
+			return err
+		}
+		if err := dropFailing(t, w.Key()); err != nil {
 			return err
 		}
 		if err := releaseName(t, app, w.Name); err != nil {

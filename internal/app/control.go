@@ -95,7 +95,7 @@ func (c *Control) openKV(context.Context) error {
 
 func (c *Control) startService(ctx context.Context) error {
 	svc, err := control.New(control.Options{
-		KV: c.kv, MaxWebhooks: c.cfg.Limits.WebhooksPerApp, Logger: c.log.With("part", "service"),
+		KV: c.kv, MaxWebhooks: c.cfg.Limits.WebhooksPerApp, AutoDisableAfter: c.cfg.AutoDisableAfter, Logger: c.log.With("part", "service"),
 	})
 	if err != nil {
 		return err
@@ -106,7 +106,7 @@ func (c *Control) startService(ctx context.Context) error {
 	}
 	c.Pusher = server.New(server.Options{Authenticate: svc.AuthenticateSidecar, Logger: c.log.With("part", "xds")})
 	c.fleet, err = control.NewFleet(control.FleetOptions{
-		Authenticate: svc.AuthenticateSidecar, Gone: svc.DisableGone, Logger: c.log.With("part", "fleet"),
+		Authenticate: svc.AuthenticateSidecar, Gone: svc.DisableGone, Health: svc.NoteHealth, Logger: c.log.With("part", "fleet"),
 	})
 	if err != nil {
 		return err

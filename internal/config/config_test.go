@@ -255,7 +255,7 @@ func TestControlProblems(t *testing.T) {
 		}},
 		{"limits", "kind: control\nlimits: {webhooks_per_app: 0}\n", []string{`f:2:28: limits.webhooks_per_app: must be 1 to 100000`}},
 		{"a sidecar's key", "kind: control\noutbound: {}\n", []string{
-			`f:2:1: outbound: unknown key; the keys here are kind, data_dir, listen, xds_tls, limits, admin_token_file, dialects, apiserver, omicall, shutdown_timeout and log`,
+			`f:2:1: outbound: unknown key; the keys here are kind, data_dir, listen, xds_tls, limits, auto_disable_after, admin_token_file, dialects, apiserver, omicall, shutdown_timeout and log`,
 		}},
 		{"dialects", "kind: control\ndialects: [apiserver, omicall]\napiserver: {delete_by_get: true}\nomicall: {instance_id: stg}\n", nil},
 		{"no such dialect", "kind: control\ndialects: [apisever, omicall, omicall]\nomicall: {instance_id: 'a b'}\n", []string{

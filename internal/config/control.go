@@ -20,6 +20,9 @@ type Control struct {
 	XDSTLS *ServerTLS `yaml:"xds_tls"`
 	// Limits of what can be created.
 	Limits ControlLimits `yaml:"limits"`
+	// AutoDisableAfter is for how long a webhook may do nothing but fail before it is disabled: 1h to 8760h, or 0s for
+	// ever. Default 120h.
+	AutoDisableAfter time.Duration `yaml:"auto_disable_after"`
 	// AdminTokenFile is written at the first start with the first admin token (mode 0600). Default
 	// DATA_DIR/admin.token.
 	AdminTokenFile string `yaml:"admin_token_file"`
@@ -63,18 +66,26 @@ type ControlLimits struct {
 
 const defaultControlDir = "/var/lib/sidehook-control"
 
+// Bounds of auto_disable_after.
+const (
+	defaultAutoDisable = 120 * time.Hour
+	minAutoDisable     = time.Hour
+	maxAutoDisable     = 8760 * time.Hour
+)
+
 // DefaultControl returns the settings of a file that says nothing but its kind.
 func DefaultControl() *Control {
 	p := DefaultPorts()
 	return &Control{
-		Kind:            KindControl,
-		DataDir:         defaultControlDir,
-		Listen:          ControlListen{XDS: p.XDS, REST: p.REST},
-		Limits:          ControlLimits{WebhooksPerApp: sidehook.DefaultMaxWebhooks},
-		Dialects:        []string{},
-		OMICall:         OMICallDialect{InstanceID: defaultInstanceID},
-		ShutdownTimeout: defaultShutdownTimeout,
-		Log:             DefaultLog(),
+		Kind:             KindControl,
+		DataDir:          defaultControlDir,
+		Listen:           ControlListen{XDS: p.XDS, REST: p.REST},
+		Limits:           ControlLimits{WebhooksPerApp: sidehook.DefaultMaxWebhooks},
+		AutoDisableAfter: defaultAutoDisable,
+		Dialects:         []string{},
+		OMICall:          OMICallDialect{InstanceID: defaultInstanceID},
+		ShutdownTimeout:  defaultShutdownTimeout,
+		Log:              DefaultLog(),
 	}
 }
 
@@ -116,6 +127,9 @@ func (d *document) checkControl(c *Control) {
 	}
 	d.resolve(&c.AdminTokenFile)
 	d.dialects(c)
+	if c.AutoDisableAfter != 0 {
+		d.durationRange("auto_disable_after", c.AutoDisableAfter, minAutoDisable, maxAutoDisable)
+	}
 	d.durationRange("shutdown_timeout", c.ShutdownTimeout, minShutdown, maxShutdown)
 	d.log(c.Log)
 }
