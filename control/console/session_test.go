@@ -76,6 +76,15 @@ func TestCookieOfASessionBehindAProxyWithTLSIsSecure(t *testing.T) {
 	}
 }
 
+func TestSignInFromASecondTab(t *testing.T) {
+	s := newSite(t)
+	r := s.reader("en")
+	second := r.get("/console/sign-in").want(200)
+	r.signIn(s.admin).wantRedirect("/console/apps")
+	second.submit("/sign-in", url.Values{"token": {s.admin}}).wantRedirect("/console/apps")
+	r.get("/console/apps").want(200)
+}
+
 func TestSignOutAndInAgain(t *testing.T) {
 	s := newSite(t)
 	r := s.reader("en")
