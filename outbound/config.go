@@ -20,7 +20,7 @@ type config struct {
 	apps     map[string]*appConfig
 }
 
-// appConfig finds the lanes of the enabled webhooks that want an event.
+// appConfig finds the lanes of the webhooks that want an event: the enabled ones, and those that miss theirs.
 type appConfig struct {
 	source *xds.App // what it was compiled from
 	routes map[string]*route
@@ -115,7 +115,7 @@ func (e *Engine) compileApp(source *xds.App, before *appConfig) (*appConfig, []*
 			changed = append(changed, r)
 		}
 		app.routes[w.ID] = r
-		if w.Status == sidehook.WebhookEnabled {
+		if w.Status == sidehook.WebhookEnabled || w.MissesEvents() {
 			patterns = append(patterns, w.Events)
 			for _, typ := range exactOnly[w.Format] {
 				if app.shy == nil {

@@ -3,6 +3,7 @@ package outbound
 import (
 	"context"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ type job struct {
 	attempts int
 	saved    *storage.SavedRequest
 	test     bool // of a test event
+	missed   bool // came while the webhook was disabled, but not by a person: to be dropped
 
 	// What follows is set when the event has an ordering key and the lane keeps to it; see order.
 	order     *order
@@ -97,6 +99,15 @@ func newLane(e *Engine, key sidehook.WebhookKey) *lane {
 func (l *lane) reserve(now time.Time, orderingKey string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.misses() {
+		// Taken, to be dropped at once; where there is no room for that, it waits and is delivered in the end.
+		if l.e.inMemory.Add(1) > int64(l.e.opts.MaxInMemory) {
+			l.e.inMemory.Add(-1)
+			return false
+		}
+		l.reserved++
+		return true
+	}
 	if l.order != nil && orderingKey != "" || !l.open() || l.isDue(now) || l.ring.len()+l.reserved >= l.ringCap() {
 		return false
 	}
@@ -121,8 +132,14 @@ func (l *lane) push(j *job) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reserved--
+	j.missed = l.misses()
 	l.ring.pushBack(j)
 	l.settle()
+}
+
+// misses reports whether the webhook is to get nothing now, and what it would get is to be kept as dropped; mu is held.
+func (l *lane) misses() bool {
+	return l.route != nil && l.retireAt.IsZero() && l.route.webhook.MissesEvents()
 }
 
 // noteQueued tells the lane of a delivery in its durable queue, due then (zero: at once).
@@ -446,14 +463,22 @@ func (l *lane) spillOrDrop() {
 			l.setOrder(false)
 		}
 		jobs := l.takeAll()
-		switch {
-		case len(jobs) > 0 && drop:
+		var dropped []*job
+		kept := slices.DeleteFunc(jobs, func(j *job) bool {
+			if drop || j.missed {
+				dropped = append(dropped, j)
+			}
+			return drop || j.missed
+		})
+		if len(dropped) > 0 {
 			l.mu.Unlock()
-			l.dropJobs(jobs)
+			l.dropJobs(dropped)
 			l.mu.Lock()
-			continue
-		case len(jobs) > 0:
-			l.recall(jobs)
+		}
+		if len(kept) > 0 {
+			l.recall(kept)
+		}
+		if len(dropped)+len(kept) > 0 {
 			continue
 		}
 		if !drop || l.nextDue.IsZero() {
