@@ -75,6 +75,8 @@ var (
 		"What the store holds, as far as known.", []string{"part"}, nil)
 	descAside = prometheus.NewDesc("sidehook_store_set_aside",
 		"1 when the queue was found damaged at the start, and set aside for an empty one.", nil, nil)
+	descDamaged = prometheus.NewDesc("sidehook_store_damaged_total",
+		"Records, bodies and segments of the queue that could not be read since the start.", nil, nil)
 	descReady = prometheus.NewDesc("sidehook_ready",
 		"1 when the sidecar has configuration and takes events.", nil, nil)
 	descStale = prometheus.NewDesc("sidehook_config_stale",
@@ -102,8 +104,9 @@ func (c *sidecarCollector) Collect(ch chan<- prometheus.Metric) {
 		counts = c.s.engine.Counts()
 	}
 	var stats storage.Stats
+	var damaged int64
 	if c.s.store != nil {
-		stats = c.s.store.Stats()
+		stats, damaged = c.s.store.Stats(), c.s.store.Damaged()
 	}
 	counter := func(d *prometheus.Desc, v int64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
@@ -124,6 +127,7 @@ func (c *sidecarCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(descDeliveries, counts.Dropped, "dropped")
 	counter(descAttempts, counts.Attempts)
 	counter(descFailed, counts.Failed)
+	counter(descDamaged, damaged)
 	gauge(descPending, float64(stats.Pending))
 	gauge(descHeld, float64(stats.Held))
 	age := 0.0
