@@ -29,7 +29,7 @@ type failingMemo struct {
 	stored bool      // the store has it
 	// success is the latest told of; the store may still have failures from before it.
 	success time.Time
-	asked  time.Time // when the store was last found to have nothing
+	asked   time.Time // when the store was last found to have nothing
 }
 
 // failingRecord is stored at failingKey while a webhook does nothing but fail.

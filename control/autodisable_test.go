@@ -6,7 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/sidehook/sidehook"
+	fleetv1 "github.com/sidehook/sidehook/api/fleet/v1"
 	"github.com/sidehook/sidehook/control"
 	"github.com/sidehook/sidehook/storage"
 )
@@ -214,5 +217,58 @@ func TestFailuresNowAndThenCostNoCommit(t *testing.T) {
 	}
 	if _, after, err := f.kv.List(t.Context(), ""); err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("revision went from %d to %d, %v", before, after, err)
+	}
+}
+
+// TestFailuresAreToldAndUndone: the fleet passes on what sidecars report of failures; the answer to enabling a webhook that
+// the control plane disabled says how much it missed and since when.
+func TestFailuresAreToldAndUndone(t *testing.T) {
+	p, client, token := fleetOfA(t)
+	webhook, _ := p.makeWebhook("a", "CRM")
+	path := "/v1/apps/a/webhooks/" + webhook
+	h := &history{}
+	s := p.sidecar(client, token, "side-1", h.answer)
+	fails := func(at time.Time) {
+		s.report(&fleetv1.Report{Webhooks: []*fleetv1.WebhookHealth{
+			{App: "a", Webhook: webhook, FailedAttempts: 1, LastFailure: timestamppb.New(at)},
+			{App: "other", Webhook: webhook, LastFailure: timestamppb.New(at)},
+		}})
+	}
+	k := sidehook.WebhookKey{App: "a", ID: webhook}
+	failed := time.Now()
+	fails(failed)
+	if at, told := p.told.Load(k); !told || !at.(time.Time).Equal(failed) {
+		t.Errorf("the fleet told of a failure at %v", at)
+	}
+	if _, told := p.told.Load(sidehook.WebhookKey{App: "other", ID: webhook}); told {
+		t.Error("the fleet told of a webhook of an app that the token does not allow")
+	}
+	if w, err := p.svc.GetWebhook(t.Context(), k); err != nil || w.Status != sidehook.WebhookEnabled {
+		t.Fatalf("after one failure: %+v, %v", w, err)
+	}
+	if err := p.svc.DisableGone(t.Context(), k, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	off := p.do(p.admin, "GET", path, "").want(200)
+	if off.str("disabled_cause") != "gone" || off.str("disabled_at") == "" {
+		t.Errorf("disabled as %s", off.raw)
+	}
+	at := time.Now()
+	for n := range 3 {
+		d := someDelivery(sidehook.DeliveryID{Origin: 1, Batch: uint64(9 - n)}, webhook, at.Add(time.Second-time.Duration(n)*time.Millisecond))
+		d.State = fleetv1.DeliveryState_DELIVERY_STATE_DROPPED
+		h.deliveries = append(h.deliveries, d)
+	}
+	on := p.do(p.admin, "POST", path+"/enable", "").want(200)
+	missed, _ := on.body["missed"].(map[string]any)
+	if missed["deliveries"] != 3.0 || missed["since"] != off.body["disabled_at"] || missed["more"] != nil || on.body["disabled_cause"] != nil {
+		t.Errorf("enable answered %s", on.raw)
+	}
+	if again := p.do(p.admin, "POST", path+"/enable", "").want(200); again.body["missed"] != nil {
+		t.Errorf("enable of what is enabled answered %s", again.raw)
+	}
+	p.do(p.admin, "POST", path+"/disable", "").want(200)
+	if by := p.do(p.admin, "POST", path+"/enable", "").want(200); by.body["missed"] != nil {
+		t.Errorf("enable of what a person disabled answered %s", by.raw)
 	}
 }

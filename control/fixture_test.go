@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -14,7 +15,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/control"
 	"github.com/sidehook/sidehook/storage"
 	"github.com/sidehook/sidehook/storage/badgerstore"
@@ -91,6 +94,7 @@ func (l *logBuffer) String() string {
 
 // plane is a control plane on a real store behind a real HTTP server.
 type plane struct {
+	told  sync.Map // when a webhook last failed, as the fleet passed it on
 	t     *testing.T
 	dir   string
 	kv    storage.KV
@@ -122,6 +126,10 @@ func (p *plane) open() {
 	p.check(err)
 	p.fleet, err = control.NewFleet(control.FleetOptions{
 		Authenticate: p.svc.AuthenticateSidecar, Gone: p.svc.DisableGone, Logger: log,
+		Health: func(ctx context.Context, k sidehook.WebhookKey, lastSuccess, lastFailure time.Time) error {
+			p.told.Store(k, lastFailure)
+			return p.svc.NoteHealth(ctx, k, lastSuccess, lastFailure)
+		},
 	})
 	p.check(err)
 	p.pub = &published{apps: make(map[string]map[string]*xds.Resource)}

@@ -65,6 +65,8 @@ type webhookView struct {
 	UpdatedAt      time.Time        `json:"updated_at"`
 	// Health is set in the answers to get and list only.
 	Health *healthView `json:"health,omitempty" doc:"How it fares on the sidecars that reported of it, since they started; in the answers to get and list"`
+	// Missed is set in the answer to enable only.
+	Missed *missedView `json:"missed,omitempty" doc:"In the answer to enable only: what it did not get while the control plane had disabled it"`
 	// Secret is set in the answer to create only.
 	Secret string `json:"secret,omitempty" doc:"Key that signs deliveries (whsec_…), in the answer to create only; not for standard-ed25519"`
 	// PublicKey is set in the answer to create only.
@@ -296,7 +298,7 @@ func (h *rest) registerSwitch(one string, tags []string) {
 		OperationID: "enable-webhook", Method: http.MethodPost, Path: one + "/enable", Tags: tags,
 		Summary: "Let a webhook get new deliveries", Errors: []int{404}, DefaultStatus: http.StatusOK,
 	}, func(ctx context.Context, in *webhookPath) (*body[webhookView], error) {
-		return webhookAnswer(h.svc.EnableWebhook(ctx, in.key()))
+		return h.enable(ctx, in.key())
 	})
 	register(h, forApp, huma.Operation{
 		OperationID: "disable-webhook", Method: http.MethodPost, Path: one + "/disable", Tags: tags,

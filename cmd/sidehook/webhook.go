@@ -364,7 +364,7 @@ func (w *webhooks) delete(ctx context.Context, c *client.Client, app, id string)
 
 func (w *webhooks) enable(ctx context.Context, c *client.Client, app, id string) (any, string, error) {
 	got, err := c.EnableWebhook(ctx, app, id)
-	return got, "Webhook " + id + " is enabled.", err
+	return got, "Webhook " + id + " is enabled." + describeMissed(app, got), err
 }
 
 func (w *webhooks) disableCommand() *cobra.Command {

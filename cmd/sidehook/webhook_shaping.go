@@ -3,6 +3,7 @@ package main
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -87,4 +88,17 @@ func describeStatus(w *client.Webhook) string {
 		status += " since " + timeCell(w.DisabledAt)
 	}
 	return status
+}
+
+// describeMissed says how to deliver what an enabled webhook missed, empty when it missed nothing.
+func describeMissed(app string, w *client.Webhook) string {
+	if w == nil || w.Missed == nil {
+		return ""
+	}
+	many := strconv.Itoa(w.Missed.Deliveries)
+	if w.Missed.More {
+		many = "More than " + many
+	}
+	return "\n" + many + " deliveries came while it was disabled. Deliver them with\n  sidehook webhook replay " + w.ID + " --app " +
+		app + " --state dropped --since " + w.Missed.Since.UTC().Format(time.RFC3339)
 }

@@ -33,6 +33,8 @@ type Webhook struct {
 	// receiver gets.
 	Secret    string `json:"secret,omitempty"`
 	PublicKey string `json:"public_key,omitempty"`
+	// Missed is answered by EnableWebhook, when there is something.
+	Missed *Missed `json:"missed,omitempty"`
 	// Health is answered by Webhook and Webhooks.
 	Health *Health `json:"health,omitempty"`
 }
@@ -46,6 +48,13 @@ type Health struct {
 	LastFailure    time.Time `json:"last_failure,omitzero"`
 	LastError      string    `json:"last_error,omitempty"`
 	Paused         string    `json:"paused,omitempty"` // why deliveries wait although they are due
+}
+
+// Missed is what a webhook did not get while the control plane had disabled it.
+type Missed struct {
+	Deliveries int       `json:"deliveries"`
+	More       bool      `json:"more,omitempty"` // there are more than that
+	Since      time.Time `json:"since"`
 }
 
 // Header is added to every request of a webhook.
