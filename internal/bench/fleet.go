@@ -97,7 +97,6 @@ type fleetSidecar struct {
 	conn    *grpc.ClientConn
 	name    string      // of the webhook, as it applies it
 	applied chan string // versions to report
-	version string      // that was sent there last
 	config  *xdsclient.Client
 }
 
