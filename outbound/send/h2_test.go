@@ -557,3 +557,26 @@ func BenchmarkHTTP2(b *testing.B) {
 		})
 	}
 }
+
+// A receiver that has gone without a word costs the request that is under way and not the next one.
+func TestHTTP2SilentConnectionIsLeft(t *testing.T) {
+	over := make(chan bool)
+	srv, c := newRawH2(t, func(f *http2.Framer, s uint32, conn, request int64) bool {
+		if conn == 1 && request > 1 {
+			<-over // nothing is read and nothing is sent any more
+			return false
+		}
+		return respond(f, s, ":status", "200")
+	})
+	t.Cleanup(func() { close(over) })
+	e := endpoint(t, srv.url)
+	mustPost(t, c, e)
+	_, err := c.Send(t.Context(), &send.Request{URL: e, Body: []byte("x")}, 200*time.Millisecond)
+	wantError(t, err, send.KindTimeout, "timeout after 200ms waiting for the response")
+	for range 3 {
+		mustPost(t, c, e)
+	}
+	if s := c.Stats(); s.Dials != 2 || s.Open != 1 || s.Retried != 0 {
+		t.Errorf("%+v", s)
+	}
+}
