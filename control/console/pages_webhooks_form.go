@@ -27,6 +27,7 @@ type webhookForm struct {
 	Transformer    string
 	Timeout        string
 	RetrySchedule  string
+	shapingForm
 	// AsOf is the UpdatedAt that the form was filled from.
 	AsOf string
 
@@ -52,7 +53,7 @@ type eventChoice struct {
 
 // MoreProblems reports whether something under "more settings" is wrong, so that it is to be open.
 func (f *webhookForm) MoreProblems() bool {
-	for _, field := range []string{"format", "signing", "transformer", "timeout", "retry_policy"} {
+	for _, field := range []string{"format", "signing", "transformer", "timeout", "retry_policy", "ordering", "rate_limit", "history_sample"} {
 		if f.Problems.Of(field) != nil {
 			return true
 		}
@@ -61,7 +62,9 @@ func (f *webhookForm) MoreProblems() bool {
 }
 
 func (v *visit) newWebhook() error {
-	f := &webhookForm{Format: sidehook.FormatStandard, Timeout: sidehook.DefaultTimeout.String()}
+	f := &webhookForm{
+		Format: sidehook.FormatStandard, Timeout: sidehook.DefaultTimeout.String(), shapingForm: shapingForm{HistorySample: "100"},
+	}
 	return v.renderWebhookForm(http.StatusOK, f)
 }
 
@@ -76,7 +79,7 @@ func (v *visit) editWebhook() error {
 func formOfWebhook(w *sidehook.Webhook) *webhookForm {
 	f := &webhookForm{
 		ID: w.ID, Name: w.Name, URL: w.URL, Headers: w.Headers, Events: w.Events, AutomaticRetry: w.AutomaticRetry, Format: w.Format,
-		Signing: w.Signing, Transformer: w.Transformer, Timeout: w.Timeout.String(), AsOf: w.UpdatedAt.Format(time.RFC3339Nano),
+		Signing: w.Signing, Transformer: w.Transformer, Timeout: w.Timeout.String(), AsOf: w.UpdatedAt.Format(time.RFC3339Nano), shapingForm: shapingOf(w),
 	}
 	var waits []string
 	for _, d := range w.RetrySchedule {
@@ -161,7 +164,7 @@ func readWebhookForm(posted url.Values) *webhookForm {
 		AutomaticRetry: posted.Get("automatic_retry") == "on", Format: posted.Get("format"),
 		Transformer: strings.TrimSpace(posted.Get("transformer")), Timeout: strings.TrimSpace(posted.Get("timeout")),
 		RetrySchedule: posted.Get("retry_schedule"), AsOf: posted.Get("as_of"),
-		Signing: sidehook.Signing{Scheme: posted.Get("scheme")},
+		Signing: sidehook.Signing{Scheme: posted.Get("scheme")}, shapingForm: readShaping(posted),
 	}
 	if f.Signing.Scheme == sidehook.SchemeHMAC { // the others have no details, whatever is left in their fields
 		f.Signing = sidehook.Signing{
@@ -195,12 +198,14 @@ func (f *webhookForm) patch(v *visit) control.WebhookPatch {
 		Name: &f.Name, URL: &f.URL, Headers: &f.Headers, Events: &events, AutomaticRetry: &f.AutomaticRetry, Format: &f.Format,
 		Signing: &f.Signing, Transformer: &f.Transformer, Timeout: new(time.Duration), RetrySchedule: &[]time.Duration{},
 	}
-	unread := func(field string) {
+	complain := func(field, text string) {
 		if f.Problems == nil {
 			f.Problems = &problems{Code: http.StatusUnprocessableEntity}
 		}
-		f.Problems.add(v, field, v.t("webhooks.bad-duration"))
+		f.Problems.add(v, field, text)
 	}
+	unread := func(field string) { complain(field, v.t("webhooks.bad-duration")) }
+	f.patchShaping(v, &p, complain)
 	if f.Timeout != "" {
 		d, err := time.ParseDuration(f.Timeout)
 		if err != nil || d == 0 {
@@ -240,7 +245,8 @@ func (v *visit) createWebhook() error {
 		spec := sidehook.Webhook{
 			App: v.app.ID, Name: *patch.Name, URL: *patch.URL, Headers: *patch.Headers, Events: *patch.Events,
 			AutomaticRetry: *patch.AutomaticRetry, Format: *patch.Format, Signing: *patch.Signing, Transformer: *patch.Transformer,
-			Timeout: *patch.Timeout, RetrySchedule: *patch.RetrySchedule,
+			Timeout: *patch.Timeout, RetrySchedule: *patch.RetrySchedule, Ordering: *patch.Ordering, RateLimit: *patch.RateLimit,
+			HistorySample: patch.HistorySample,
 		}
 		_, _, err := v.c.svc.CreateWebhook(v.ctx(), spec)
 		if err == nil {

@@ -53,6 +53,7 @@ func TestCreateWebhook(t *testing.T) {
 				"patterns": {"order.*\n  livestream.channel.live, *.created"}, "automatic_retry": {"on"},
 				"header_key": {"X-Key", "", "X-Number"}, "header_value": {"abc", "", "123"},
 				"timeout": {"20s"}, "retry_schedule": {"5s, 1m"},
+				"in_order": {"on"}, "rate_per_second": {" 2.5 "}, "history_sample": {"12.5"},
 			}).wantRedirect(demo).follow().want(200)
 			list.wantText("#toasts", texts[0])
 			list.wantText("main", texts[1:]...)
@@ -68,6 +69,13 @@ func TestCreateWebhook(t *testing.T) {
 			if w.Name != "Đơn hàng" || strings.Join(w.Events, " ") != want || !w.AutomaticRetry || fmt.Sprint(w.Headers) != "[{X-Key abc} {X-Number 123}]" ||
 				w.Timeout != 20*time.Second || fmt.Sprint(w.RetrySchedule) != "[5s 1m0s]" || w.URL != "https://example.com/in?a=1&b=2" {
 				t.Errorf("stored is %+v", w)
+			}
+			if w.Ordering != sidehook.OrderingKey || w.RateLimit != (sidehook.RateLimit{PerSecond: 2.5, Burst: 3}) || w.Sample() != 0.125 {
+				t.Errorf("stored is %+v", w)
+			}
+			_, edit := r.get(demo + "/" + w.ID + "/edit").want(200).form("/edit")
+			if edit.Get("in_order") != "on" || edit.Get("rate_per_second") != "2.5" || edit.Get("rate_burst") != "3" || edit.Get("history_sample") != "12.5" {
+				t.Errorf("the form to edit it has %v", edit)
 			}
 		})
 	}
@@ -100,6 +108,10 @@ func TestBadInputIsSaidAtTheField(t *testing.T) {
 		{"long timeout", url.Values{"timeout": {"2h"}}, 422, "f-timeout", "must be 100ms to 1m0s", "phải từ 100ms đến 1m0s"},
 		{"schedule", url.Values{"retry_schedule": {"5s, often"}}, 422, "f-retry_policy-schedule", "must be a duration", "phải là khoảng thời gian"},
 		{"short wait", url.Values{"retry_schedule": {"5s 1ms"}}, 422, "f-retry_policy-schedule", "must be 1s to 168h0m0s", "phải từ 1s đến 168h0m0s"},
+		{"rate", url.Values{"rate_per_second": {"fast"}}, 422, "f-rate_limit-per_second", "must be a number", "phải là số"},
+		{"big rate", url.Values{"rate_per_second": {"1e9"}}, 422, "f-rate_limit-per_second", "must be 0.001 to 100000", "phải từ 0.001 đến 100000"},
+		{"burst", url.Values{"rate_per_second": {"1"}, "rate_burst": {"-1"}}, 422, "f-rate_limit-burst", "must be 1 to 100000", "phải từ 1 đến 100000"},
+		{"sample", url.Values{"history_sample": {"101"}}, 422, "f-history_sample", "must be 0 to 100", "phải từ 0 đến 100"},
 		{"format", url.Values{"format": {"xml"}}, 422, "f-format", "must be one of", "phải là một trong"},
 		{"scheme", url.Values{"scheme": {"none"}}, 422, "f-signing-scheme", "must be one of", "phải là một trong"},
 		{"hmac header", url.Values{"scheme": {"hmac"}}, 422, "f-signing-header", "is required: the name", "bắt buộc: tên của header"},
