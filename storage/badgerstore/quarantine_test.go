@@ -80,7 +80,7 @@ var harms = map[string]struct {
 	"MANIFEST":    {append(flips, missing, empty), nil},
 	"KEYREGISTRY": {nil, append(flips, missing, empty, cutShort)},
 	".vlog":       {nil, []harm{missing, empty, otherKey}},
-	".mem":        {nil, []harm{otherKey}},
+	".mem":        {nil, append(flips, missing, empty, cutShort, otherKey)}, // what it held is in the log
 }
 
 // TestDamagedDatabase: whatever happens to a file of Badger's, the queue opens; with all that was in it when that can be
