@@ -17,7 +17,9 @@ func FuzzParse(f *testing.F) {
 		"kind: sidecar\r\nlog: {level: !!int 1}\r\n", "kind: sidecar\nlimits: {payload: 0x10}\n", "--- \n...\n---\n",
 		"kind: sidecar\ntransformers: [{env: {a: b, a: c}}, ~, 1]\n", "\xff\xfe", "kind: \"\\x00\"\n", "%YAML 1.2\n---\nkind: control\n",
 		"kind: sidecar\nid: " + strings.Repeat("[", 200), "{kind: sidecar, apps: [a, b}", "kind: sidecar\n- a\n",
-		"kind: sidecar\nlog:\n - level\n", "kind: sidecar\nshutdown_timeout: 9223372036854775807ns\n",
+		"kind: sidecar\nlog:\n - level\n",
+		"kind: sidecar\noutbound: {tls: [{hosts: ['*.a', 10.0.0.0/8], min_version: '1.3'}, ~], proxy: {url: 'http://u:p@h:1', no_proxy: [x]}}\n",
+		"kind: sidecar\noutbound: {deny_cidrs: [x], tls: {}, proxy: []}\n", "kind: sidecar\nshutdown_timeout: 9223372036854775807ns\n",
 	} {
 		f.Add(seed)
 	}
