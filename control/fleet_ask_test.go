@@ -396,6 +396,50 @@ func TestTestKeepsToItsTime(t *testing.T) {
 	}
 }
 
+// TestWhoHangsUpIsNotWaitedFor: the sidecar hears that a command is over, unless it was answered or never got it.
+func TestWhoHangsUpIsNotWaitedFor(t *testing.T) {
+	p, client, token := fleetOfA(t)
+	s := p.sidecar(client, token, "x", silent)
+	ctx, hangUp := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		event := &sidehook.Event{App: "a", ID: "test_1", Source: "/s", Type: "x"}
+		_, err := p.fleet.SendTest(ctx, sidehook.WebhookKey{App: "a", ID: "w"}, event, time.Time{})
+		ended <- err
+	}()
+	test := <-s.asked
+	hangUp()
+	if err := <-ended; err == nil {
+		t.Error("answered by nobody")
+	}
+	if id := <-s.cancel; id != test.GetId() {
+		t.Errorf("cancelled %d, not %d", id, test.GetId())
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.fleet.Deliveries(over, control.DeliveryQuery{App: "a"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("who hangs up gets %v", err)
+	}
+	go func() {
+		_, err := p.fleet.Drain(t.Context(), "x")
+		ended <- err
+	}()
+	var drain *fleetv1.Command
+	for drain.GetDrain() == nil { // the list may have left before its caller was gone
+		drain = <-s.asked
+	}
+	s.answer(drain, &fleetv1.Answer{Result: &fleetv1.Answer_Draining{Draining: &fleetv1.Draining{}}})
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	s.leave()
+	for len(s.cancel) > 0 {
+		if id := <-s.cancel; id == test.GetId() || id == drain.GetId() {
+			t.Errorf("cancelled %d again", id)
+		}
+	}
+}
+
 func TestDrain(t *testing.T) {
 	p, client, token := fleetOfA(t)
 	s := p.sidecar(client, token, "x", (&history{}).answer)

@@ -31,6 +31,7 @@ type fleetStream struct {
 	ended   bool
 	last    uint64 // id of the newest command
 	queue   []*asked
+	cancels []uint64 // commands that were given and that nobody awaits any more
 	waiting map[uint64]*asked
 }
 
@@ -51,18 +52,19 @@ func (s *fleetStream) end(err error) {
 	if s.ended {
 		return
 	}
-	s.ended, s.err, s.queue = true, err, nil
+	s.ended, s.err, s.queue, s.cancels = true, err, nil, nil
 	close(s.over)
 }
 
 // ask sends a command, of which it sets id and within, and awaits the answer. given says whether the sidecar may have got
-// it. Errors are ErrSidecarSlow, ErrSidecarGone, ErrBusy or the cause of ctx.
+// it; when ctx ends, the sidecar is told that it need not go on. Errors are ErrSidecarSlow, ErrSidecarGone, ErrBusy or the
+// cause of ctx.
 func (s *fleetStream) ask(ctx context.Context, c *fleetv1.Command, within time.Duration) (answer *fleetv1.Answer, given bool, err error) {
 	a, err := s.enqueue(c, within)
 	if err != nil {
 		return nil, false, err
 	}
-	defer func() { given = s.forget(a) }()
+	defer func() { given = s.forget(a, ctx.Err() != nil) }()
 	timer := time.NewTimer(within + answerGrace)
 	defer timer.Stop()
 	select {
@@ -96,35 +98,54 @@ func (s *fleetStream) enqueue(c *fleetv1.Command, within time.Duration) (*asked,
 	a := &asked{command: c, answered: make(chan *fleetv1.Answer, 1)}
 	s.waiting[c.Id] = a
 	s.queue = append(s.queue, a)
+	s.wakeUp()
+	return a, nil
+}
+
+func (s *fleetStream) wakeUp() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
-	return a, nil
 }
 
-// forget stops waiting for an answer. A command that was not given by then never is.
-func (s *fleetStream) forget(a *asked) (given bool) {
+// forget stops waiting for an answer. A command that was not given by then never is; one that was, and is not answered, is
+// cancelled where hungUp.
+func (s *fleetStream) forget(a *asked, hungUp bool) (given bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.waiting, a.command.GetId())
-	if !a.given {
+	id := a.command.GetId()
+	_, unanswered := s.waiting[id]
+	delete(s.waiting, id)
+	switch {
+	case !a.given:
 		s.queue = slices.DeleteFunc(s.queue, func(other *asked) bool { return other == a })
+	case hungUp && unanswered && !s.ended:
+		s.cancels = append(s.cancels, id)
+		s.wakeUp()
 	}
 	return a.given
 }
 
-// next takes the oldest command that is to be sent, nil for none.
-func (s *fleetStream) next() *fleetv1.Command {
+// next takes what is to be sent next, nil for nothing: the oldest cancel, else the oldest command.
+//
+// Invariant: there are at most maxCommands cancels. Each is of a command that was given, and while there are any no other
+// is given.
+func (s *fleetStream) next() *fleetv1.ConnectResponse {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.cancels) > 0 {
+		id := s.cancels[0]
+		s.cancels = s.cancels[1:]
+		return &fleetv1.ConnectResponse{Payload: &fleetv1.ConnectResponse_Cancel{Cancel: &fleetv1.Cancel{Command: id}}}
+	}
 	if len(s.queue) == 0 {
 		return nil
 	}
 	a := s.queue[0]
 	s.queue = s.queue[1:]
 	a.given = true
-	return a.command
+	return &fleetv1.ConnectResponse{Payload: &fleetv1.ConnectResponse_Command{Command: a.command}}
 }
 
 // answer hands an answer to whoever awaits it. One that comes late, twice or for nothing is ignored.
@@ -141,12 +162,12 @@ func (s *fleetStream) answer(answer *fleetv1.Answer) {
 
 var errStreamBroken = errors.New("commands cannot be sent on the stream any more")
 
-// send sends commands until the stream is over. It does not hold up Connect: a Send that waits for a sidecar that does not
+// send sends commands and cancels until the stream is over. It does not hold up Connect: a Send that waits for a sidecar that does not
 // read ends with the stream's context, which is soon after Connect has returned.
 func (s *fleetStream) send(stream grpc.BidiStreamingServer[fleetv1.ConnectRequest, fleetv1.ConnectResponse]) {
 	for {
-		command := s.next()
-		if command == nil {
+		response := s.next()
+		if response == nil {
 			select {
 			case <-s.wake:
 				continue
@@ -156,8 +177,7 @@ func (s *fleetStream) send(stream grpc.BidiStreamingServer[fleetv1.ConnectReques
 				return
 			}
 		}
-		err := stream.Send(&fleetv1.ConnectResponse{Payload: &fleetv1.ConnectResponse_Command{Command: command}})
-		if err != nil {
+		if err := stream.Send(response); err != nil {
 			s.end(errors.Join(errStreamBroken, err))
 			return
 		}

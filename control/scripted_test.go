@@ -22,6 +22,7 @@ type scripted struct {
 	id     string
 	stream fleetStream
 	asked  chan *fleetv1.Command // all that it got
+	cancel chan uint64           // commands that were cancelled
 	over   chan struct{}         // closed when its stream has ended
 
 	mu sync.Mutex // of sending
@@ -31,7 +32,8 @@ type scripted struct {
 func (p *plane) sidecar(c fleetv1.FleetServiceClient, token, id string, answer script) *scripted {
 	p.t.Helper()
 	s := &scripted{
-		p: p, id: id, stream: p.connect(c, token), asked: make(chan *fleetv1.Command, 1000), over: make(chan struct{}),
+		p: p, id: id, stream: p.connect(c, token), asked: make(chan *fleetv1.Command, 1000),
+		cancel: make(chan uint64, 1000), over: make(chan struct{}),
 	}
 	p.greet(s.stream, id)
 	go s.work(answer)
@@ -44,6 +46,10 @@ func (s *scripted) work(answer script) {
 		response, err := s.stream.Recv()
 		if err != nil {
 			return
+		}
+		if c := response.GetCancel(); c != nil {
+			s.cancel <- c.GetCommand()
+			continue
 		}
 		command := response.GetCommand()
 		s.asked <- command

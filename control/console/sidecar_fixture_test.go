@@ -74,6 +74,9 @@ func (c *sidecar) work() {
 			return
 		}
 		command := response.GetCommand()
+		if command == nil { // a cancel
+			continue
+		}
 		answer := c.answer(command)
 		answer.Command = command.GetId()
 		c.send(&fleetv1.ConnectRequest{Payload: &fleetv1.ConnectRequest_Answer{Answer: answer}})

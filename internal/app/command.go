@@ -22,6 +22,8 @@ const (
 	maxCommandTime     = 2 * time.Minute
 	maxFailureText     = 1024 // bytes
 	maxDeliveriesAsked = 200
+	// maxLeft is how many tests that nobody waits for any more may go on beside those that have a place.
+	maxLeft = 64
 )
 
 // commander carries out the commands of one stream. Answers wait in no queue: a command keeps its place until its answer
@@ -32,10 +34,23 @@ type commander struct {
 	places  places
 	running sync.WaitGroup
 	log     *slog.Logger
+
+	mu       sync.Mutex
+	underWay map[uint64]*underWay // by id
+	left     int                  // tests that were cancelled and may go on
+}
+
+// underWay is a command that is being carried out.
+type underWay struct {
+	end  context.CancelCauseFunc
+	test bool
+	left bool // it was cancelled, and counts among the left
 }
 
 func newCommander(obey func(context.Context, *fleetv1.Command) (*fleetv1.Answer, error), log *slog.Logger) *commander {
-	return &commander{obey: obey, answers: make(chan *fleetv1.Answer), log: log}
+	return &commander{
+		obey: obey, answers: make(chan *fleetv1.Answer), log: log, underWay: make(map[uint64]*underWay),
+	}
 }
 
 // take starts a command, or refuses it. ctx ends with the stream.
@@ -50,19 +65,73 @@ func (c *commander) take(ctx context.Context, command *fleetv1.Command) {
 		c.fail(ctx, command, err)
 		return
 	}
+	giveUp := fmt.Errorf("not done within %s: %w", within.AsDuration(), context.DeadlineExceeded)
+	timed, stop := context.WithTimeoutCause(ctx, within.AsDuration(), giveUp)
+	working, end := context.WithCancelCause(timed)
+	u := &underWay{end: end, test: command.GetSendTestEvent() != nil}
+	c.mu.Lock()
+	c.underWay[command.GetId()] = u
+	c.mu.Unlock()
 	c.running.Go(func() {
-		defer leave()
-		c.carryOut(ctx, command, within.AsDuration())
+		defer stop()
+		defer end(nil)
+		c.carryOut(ctx, working, command)
+		leave()
+		c.finish(timed, command.GetId(), u)
 	})
+}
+
+// errHungUp: the control plane cancelled the command.
+var errHungUp = errors.New("nobody waits for the answer any more")
+
+// cancel ends a command that nobody waits for, and so frees its place. What a test has begun at an endpoint goes on, until
+// the command's time is over at the latest: with maxLeft of those about, further tests keep their places, so that who
+// tests and hangs up again and again does not have any number of requests under way.
+func (c *commander) cancel(id uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	u := c.underWay[id]
+	if u == nil || u.left {
+		return
+	}
+	if u.test {
+		if c.left >= maxLeft {
+			return
+		}
+		c.left++
+		u.left = true
+	}
+	u.end(errHungUp)
+}
+
+// finish forgets a command that has given its place back; a test that goes on counts among the left until its time is
+// over, which within ends with.
+func (c *commander) finish(within context.Context, id uint64, u *underWay) {
+	c.mu.Lock()
+	if c.underWay[id] == u {
+		delete(c.underWay, id)
+	}
+	left := u.left
+	c.mu.Unlock()
+	if !left {
+		return
+	}
+	<-within.Done()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left--
 }
 
 var errUnknownCommand = errors.New("this sidecar's version does not know the command")
 
-func (c *commander) carryOut(stream context.Context, command *fleetv1.Command, within time.Duration) {
-	ctx, cancel := context.WithTimeoutCause(stream, within, fmt.Errorf("not done within %s: %w", within, context.DeadlineExceeded))
-	defer cancel()
-	a, err := c.obey(ctx, command)
-	if err != nil {
+// carryOut answers a command, unless working has ended with errHungUp. stream ends with the stream, working with the
+// command's time too.
+func (c *commander) carryOut(stream, working context.Context, command *fleetv1.Command) {
+	a, err := c.obey(working, command)
+	switch {
+	case errors.Is(context.Cause(working), errHungUp):
+		return
+	case err != nil:
 		c.fail(stream, command, err)
 		return
 	}

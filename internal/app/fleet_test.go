@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -29,6 +30,7 @@ type controlEnd struct {
 	fleetv1.UnimplementedFleetServiceServer
 	t       *testing.T
 	ask     chan *fleetv1.Command
+	cancel  chan uint64
 	answers chan *fleetv1.Answer
 	reports chan *fleetv1.Report
 	ended   chan struct{}
@@ -66,6 +68,10 @@ func (c *controlEnd) Connect(stream grpc.BidiStreamingServer[fleetv1.ConnectRequ
 			if err := stream.Send(&fleetv1.ConnectResponse{Payload: &fleetv1.ConnectResponse_Command{Command: command}}); err != nil {
 				return err
 			}
+		case id := <-c.cancel:
+			if err := stream.Send(&fleetv1.ConnectResponse{Payload: &fleetv1.ConnectResponse_Cancel{Cancel: &fleetv1.Cancel{Command: id}}}); err != nil {
+				return err
+			}
 		case <-received:
 			return nil
 		}
@@ -76,7 +82,7 @@ func (c *controlEnd) Connect(stream grpc.BidiStreamingServer[fleetv1.ConnectRequ
 func connectFleet(t *testing.T, s *Sidecar) (c *controlEnd, stop func()) {
 	t.Helper()
 	c = &controlEnd{
-		t: t, ask: make(chan *fleetv1.Command), answers: make(chan *fleetv1.Answer, 100),
+		t: t, ask: make(chan *fleetv1.Command), cancel: make(chan uint64), answers: make(chan *fleetv1.Answer, 100),
 		reports: make(chan *fleetv1.Report, 1000), ended: make(chan struct{}),
 	}
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
@@ -480,6 +486,94 @@ func TestFleetBearsSoManyCommandsAndEndsThemWithTheStream(t *testing.T) {
 	case a := <-c.answers:
 		t.Errorf("answered %v", a)
 	case <-c.ended:
+	}
+}
+
+// TestFleetEndsCancelledTests: who hangs up gives the place back; what has begun is a delivery like any other.
+func TestFleetEndsCancelledTests(t *testing.T) {
+	s, answer := endpointSidecar(t, "")
+	arrived, release := make(chan struct{}, 1), make(chan struct{})
+	hanging := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-release
+	})
+	answer.Store(&hanging)
+	c, _ := connectFleet(t, s)
+	hung := c.send(sendTest("w"))
+	<-arrived
+	waiting := make([]uint64, maxSlowOfApp-1)
+	for i := range waiting {
+		waiting[i] = c.send(sendTest("none"))
+	}
+	c.fails("a test too many", sendTest("none"), codes.ResourceExhausted, "6 tests and replays of the app")
+	c.cancel <- 1_000_000 // unknown
+	c.cancel <- hung
+	c.cancel <- hung // twice
+	short := sendTest("none")
+	short.Within = durationpb.New(50 * time.Millisecond)
+	for { // the place comes back soon after the cancel
+		if f := c.do(short).GetFailure(); codes.Code(f.GetCode()) == codes.NotFound {
+			break
+		}
+	}
+	for _, id := range waiting {
+		c.cancel <- id
+	}
+	close(release)
+	c.report("the delivery", func(r *fleetv1.Report) bool { return r.GetDelivered() == 1 })
+	list := c.do(list(&fleetv1.ListDeliveries{App: "demo", Limit: 2})).GetDeliveryList().GetDeliveries()
+	if len(list) != 1 || list[0].GetEventId() != "test_1" || list[0].GetState() != fleetv1.DeliveryState_DELIVERY_STATE_DELIVERED {
+		t.Errorf("deliveries %v", list)
+	}
+}
+
+// TestCancelledTestsAreBounded: who tests and hangs up again and again is held to a number of tests at a time.
+func TestCancelledTestsAreBounded(t *testing.T) {
+	started := make(chan struct{})
+	c := newCommander(func(ctx context.Context, _ *fleetv1.Command) (*fleetv1.Answer, error) {
+		started <- struct{}{}
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}, discard)
+	ctx, end := context.WithCancel(t.Context())
+	ask := func(id uint64) *fleetv1.Command {
+		command := sendTest("w")
+		command.Id, command.Within = id, durationpb.New(time.Minute)
+		return command
+	}
+	freed := func() {
+		for timeout := time.After(testPatience); ; runtime.Gosched() {
+			c.places.mu.Lock()
+			taken := c.places.taken
+			c.places.mu.Unlock()
+			select {
+			case <-timeout:
+				t.Fatal("the place is not given back")
+			default:
+			}
+			if taken == 0 {
+				return
+			}
+		}
+	}
+	for id := range uint64(maxLeft) {
+		c.take(ctx, ask(id))
+		<-started
+		c.cancel(id)
+		freed()
+	}
+	c.take(ctx, ask(maxLeft))
+	<-started
+	c.cancel(maxLeft)
+	c.mu.Lock()
+	if u := c.underWay[maxLeft]; u == nil || u.left || c.left != maxLeft {
+		t.Errorf("one more than may be left: %+v of %d", u, c.left)
+	}
+	c.mu.Unlock()
+	end()
+	c.running.Wait()
+	if c.left != 0 || len(c.underWay) != 0 || c.places.taken != 0 {
+		t.Errorf("left behind: %d, %d, %d", c.left, len(c.underWay), c.places.taken)
 	}
 }
 

@@ -99,8 +99,11 @@ func (f *fleetClient) talk(ctx context.Context, end context.CancelFunc, stream f
 				ended <- err
 				return
 			}
-			if command := response.GetCommand(); command != nil {
-				c.take(ctx, command)
+			switch payload := response.GetPayload().(type) {
+			case *fleetv1.ConnectResponse_Command:
+				c.take(ctx, payload.Command)
+			case *fleetv1.ConnectResponse_Cancel:
+				c.cancel(payload.Cancel.GetCommand())
 			}
 		}
 	})

@@ -825,6 +825,7 @@ type ConnectResponse struct {
 	//
 	//	*ConnectResponse_Welcome
 	//	*ConnectResponse_Command
+	//	*ConnectResponse_Cancel
 	Payload       isConnectResponse_Payload `protobuf_oneof:"payload"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -885,6 +886,15 @@ func (x *ConnectResponse) GetCommand() *Command {
 	return nil
 }
 
+func (x *ConnectResponse) GetCancel() *Cancel {
+	if x != nil {
+		if x, ok := x.Payload.(*ConnectResponse_Cancel); ok {
+			return x.Cancel
+		}
+	}
+	return nil
+}
+
 type isConnectResponse_Payload interface {
 	isConnectResponse_Payload()
 }
@@ -897,9 +907,63 @@ type ConnectResponse_Command struct {
 	Command *Command `protobuf:"bytes,2,opt,name=command,proto3,oneof"`
 }
 
+type ConnectResponse_Cancel struct {
+	Cancel *Cancel `protobuf:"bytes,3,opt,name=cancel,proto3,oneof"`
+}
+
 func (*ConnectResponse_Welcome) isConnectResponse_Payload() {}
 
 func (*ConnectResponse_Command) isConnectResponse_Payload() {}
+
+func (*ConnectResponse_Cancel) isConnectResponse_Payload() {}
+
+// Cancel says that nobody waits for the answer of a command any more: whoever asked has hung up. The sidecar ends it where
+// it stands and need not answer. What has begun at an endpoint goes on: a test event whose first attempt is under way is
+// recorded as any delivery. One that is answered already, or is not known, is ignored.
+type Cancel struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The command's id.
+	Command       uint64 `protobuf:"varint,1,opt,name=command,proto3" json:"command,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cancel) Reset() {
+	*x = Cancel{}
+	mi := &file_fleet_v1_fleet_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cancel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cancel) ProtoMessage() {}
+
+func (x *Cancel) ProtoReflect() protoreflect.Message {
+	mi := &file_fleet_v1_fleet_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
+func (*Cancel) Descriptor() ([]byte, []int) {
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Cancel) GetCommand() uint64 {
+	if x != nil {
+		return x.Command
+	}
+	return 0
+}
 
 // Welcome answers Hello.
 type Welcome struct {
@@ -912,7 +976,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[8]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +988,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[8]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +1001,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{8}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Welcome) GetApps() []string {
@@ -971,7 +1035,7 @@ type Command struct {
 
 func (x *Command) Reset() {
 	*x = Command{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[9]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -983,7 +1047,7 @@ func (x *Command) String() string {
 func (*Command) ProtoMessage() {}
 
 func (x *Command) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[9]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -996,7 +1060,7 @@ func (x *Command) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Command.ProtoReflect.Descriptor instead.
 func (*Command) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{9}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Command) GetId() uint64 {
@@ -1135,7 +1199,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[10]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1147,7 +1211,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[10]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1160,7 +1224,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{10}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Answer) GetCommand() uint64 {
@@ -1302,7 +1366,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[11]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1378,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[11]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1391,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{11}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Failure) GetCode() int32 {
@@ -1366,7 +1430,7 @@ type ListDeliveries struct {
 
 func (x *ListDeliveries) Reset() {
 	*x = ListDeliveries{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[12]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1378,7 +1442,7 @@ func (x *ListDeliveries) String() string {
 func (*ListDeliveries) ProtoMessage() {}
 
 func (x *ListDeliveries) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[12]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1391,7 +1455,7 @@ func (x *ListDeliveries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDeliveries.ProtoReflect.Descriptor instead.
 func (*ListDeliveries) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{12}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListDeliveries) GetApp() string {
@@ -1463,7 +1527,7 @@ type DeliveryList struct {
 
 func (x *DeliveryList) Reset() {
 	*x = DeliveryList{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[13]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1475,7 +1539,7 @@ func (x *DeliveryList) String() string {
 func (*DeliveryList) ProtoMessage() {}
 
 func (x *DeliveryList) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[13]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1488,7 +1552,7 @@ func (x *DeliveryList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeliveryList.ProtoReflect.Descriptor instead.
 func (*DeliveryList) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{13}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeliveryList) GetDeliveries() []*Delivery {
@@ -1517,7 +1581,7 @@ type GetDelivery struct {
 
 func (x *GetDelivery) Reset() {
 	*x = GetDelivery{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[14]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1593,7 @@ func (x *GetDelivery) String() string {
 func (*GetDelivery) ProtoMessage() {}
 
 func (x *GetDelivery) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[14]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1606,7 @@ func (x *GetDelivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDelivery.ProtoReflect.Descriptor instead.
 func (*GetDelivery) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{14}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetDelivery) GetApp() string {
@@ -1586,7 +1650,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[15]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1598,7 +1662,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[15]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1611,7 +1675,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{15}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Delivery) GetId() string {
@@ -1712,7 +1776,7 @@ type RequestBody struct {
 
 func (x *RequestBody) Reset() {
 	*x = RequestBody{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[16]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +1788,7 @@ func (x *RequestBody) String() string {
 func (*RequestBody) ProtoMessage() {}
 
 func (x *RequestBody) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[16]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +1801,7 @@ func (x *RequestBody) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RequestBody.ProtoReflect.Descriptor instead.
 func (*RequestBody) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{16}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RequestBody) GetBody() []byte {
@@ -1786,7 +1850,7 @@ type Attempt struct {
 
 func (x *Attempt) Reset() {
 	*x = Attempt{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[17]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +1862,7 @@ func (x *Attempt) String() string {
 func (*Attempt) ProtoMessage() {}
 
 func (x *Attempt) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[17]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +1875,7 @@ func (x *Attempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attempt.ProtoReflect.Descriptor instead.
 func (*Attempt) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{17}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Attempt) GetNumber() uint32 {
@@ -1894,7 +1958,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[18]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +1970,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[18]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +1983,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{18}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Header) GetKey() string {
@@ -1949,7 +2013,7 @@ type RetryDelivery struct {
 
 func (x *RetryDelivery) Reset() {
 	*x = RetryDelivery{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[19]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1961,7 +2025,7 @@ func (x *RetryDelivery) String() string {
 func (*RetryDelivery) ProtoMessage() {}
 
 func (x *RetryDelivery) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[19]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1974,7 +2038,7 @@ func (x *RetryDelivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryDelivery.ProtoReflect.Descriptor instead.
 func (*RetryDelivery) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{19}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RetryDelivery) GetApp() string {
@@ -1999,7 +2063,7 @@ type Retried struct {
 
 func (x *Retried) Reset() {
 	*x = Retried{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[20]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2075,7 @@ func (x *Retried) String() string {
 func (*Retried) ProtoMessage() {}
 
 func (x *Retried) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[20]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2088,7 @@ func (x *Retried) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retried.ProtoReflect.Descriptor instead.
 func (*Retried) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{20}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{21}
 }
 
 // ReplayDeliveries queues finished deliveries of a webhook once more, each with its event's id as before.
@@ -2045,7 +2109,7 @@ type ReplayDeliveries struct {
 
 func (x *ReplayDeliveries) Reset() {
 	*x = ReplayDeliveries{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[21]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2057,7 +2121,7 @@ func (x *ReplayDeliveries) String() string {
 func (*ReplayDeliveries) ProtoMessage() {}
 
 func (x *ReplayDeliveries) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[21]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2070,7 +2134,7 @@ func (x *ReplayDeliveries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplayDeliveries.ProtoReflect.Descriptor instead.
 func (*ReplayDeliveries) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{21}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReplayDeliveries) GetApp() string {
@@ -2125,7 +2189,7 @@ type Replayed struct {
 
 func (x *Replayed) Reset() {
 	*x = Replayed{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[22]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2137,7 +2201,7 @@ func (x *Replayed) String() string {
 func (*Replayed) ProtoMessage() {}
 
 func (x *Replayed) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[22]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2150,7 +2214,7 @@ func (x *Replayed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Replayed.ProtoReflect.Descriptor instead.
 func (*Replayed) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{22}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Replayed) GetDeliveries() uint32 {
@@ -2178,7 +2242,7 @@ type SendTestEvent struct {
 
 func (x *SendTestEvent) Reset() {
 	*x = SendTestEvent{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[23]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2254,7 @@ func (x *SendTestEvent) String() string {
 func (*SendTestEvent) ProtoMessage() {}
 
 func (x *SendTestEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[23]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2267,7 @@ func (x *SendTestEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendTestEvent.ProtoReflect.Descriptor instead.
 func (*SendTestEvent) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{23}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SendTestEvent) GetApp() string {
@@ -2246,7 +2310,7 @@ type TestSent struct {
 
 func (x *TestSent) Reset() {
 	*x = TestSent{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[24]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +2322,7 @@ func (x *TestSent) String() string {
 func (*TestSent) ProtoMessage() {}
 
 func (x *TestSent) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[24]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2271,7 +2335,7 @@ func (x *TestSent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TestSent.ProtoReflect.Descriptor instead.
 func (*TestSent) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{24}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *TestSent) GetDeliveryId() string {
@@ -2304,7 +2368,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[25]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2316,7 +2380,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[25]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2329,7 +2393,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{25}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{26}
 }
 
 type Draining struct {
@@ -2342,7 +2406,7 @@ type Draining struct {
 
 func (x *Draining) Reset() {
 	*x = Draining{}
-	mi := &file_fleet_v1_fleet_proto_msgTypes[26]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2354,7 +2418,7 @@ func (x *Draining) String() string {
 func (*Draining) ProtoMessage() {}
 
 func (x *Draining) ProtoReflect() protoreflect.Message {
-	mi := &file_fleet_v1_fleet_proto_msgTypes[26]
+	mi := &file_fleet_v1_fleet_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2367,7 +2431,7 @@ func (x *Draining) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Draining.ProtoReflect.Descriptor instead.
 func (*Draining) Descriptor() ([]byte, []int) {
-	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{26}
+	return file_fleet_v1_fleet_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Draining) GetPending() uint64 {
@@ -2434,11 +2498,14 @@ const file_fleet_v1_fleet_proto_rawDesc = "" +
 	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"?\n" +
 	"\tRejection\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x8c\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc1\x01\n" +
 	"\x0fConnectResponse\x126\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1a.sidehook.fleet.v1.WelcomeH\x00R\awelcome\x126\n" +
-	"\acommand\x18\x02 \x01(\v2\x1a.sidehook.fleet.v1.CommandH\x00R\acommandB\t\n" +
-	"\apayload\"\x1d\n" +
+	"\acommand\x18\x02 \x01(\v2\x1a.sidehook.fleet.v1.CommandH\x00R\acommand\x123\n" +
+	"\x06cancel\x18\x03 \x01(\v2\x19.sidehook.fleet.v1.CancelH\x00R\x06cancelB\t\n" +
+	"\apayload\"\"\n" +
+	"\x06Cancel\x12\x18\n" +
+	"\acommand\x18\x01 \x01(\x04R\acommand\"\x1d\n" +
 	"\aWelcome\x12\x12\n" +
 	"\x04apps\x18\x01 \x03(\tR\x04apps\"\x83\x04\n" +
 	"\aCommand\x12\x0e\n" +
@@ -2582,7 +2649,7 @@ func file_fleet_v1_fleet_proto_rawDescGZIP() []byte {
 }
 
 var file_fleet_v1_fleet_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_fleet_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_fleet_v1_fleet_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_fleet_v1_fleet_proto_goTypes = []any{
 	(TransformerState)(0),         // 0: sidehook.fleet.v1.TransformerState
 	(DeliveryState)(0),            // 1: sidehook.fleet.v1.DeliveryState
@@ -2595,88 +2662,90 @@ var file_fleet_v1_fleet_proto_goTypes = []any{
 	(*GoneWebhook)(nil),           // 8: sidehook.fleet.v1.GoneWebhook
 	(*Rejection)(nil),             // 9: sidehook.fleet.v1.Rejection
 	(*ConnectResponse)(nil),       // 10: sidehook.fleet.v1.ConnectResponse
-	(*Welcome)(nil),               // 11: sidehook.fleet.v1.Welcome
-	(*Command)(nil),               // 12: sidehook.fleet.v1.Command
-	(*Answer)(nil),                // 13: sidehook.fleet.v1.Answer
-	(*Failure)(nil),               // 14: sidehook.fleet.v1.Failure
-	(*ListDeliveries)(nil),        // 15: sidehook.fleet.v1.ListDeliveries
-	(*DeliveryList)(nil),          // 16: sidehook.fleet.v1.DeliveryList
-	(*GetDelivery)(nil),           // 17: sidehook.fleet.v1.GetDelivery
-	(*Delivery)(nil),              // 18: sidehook.fleet.v1.Delivery
-	(*RequestBody)(nil),           // 19: sidehook.fleet.v1.RequestBody
-	(*Attempt)(nil),               // 20: sidehook.fleet.v1.Attempt
-	(*Header)(nil),                // 21: sidehook.fleet.v1.Header
-	(*RetryDelivery)(nil),         // 22: sidehook.fleet.v1.RetryDelivery
-	(*Retried)(nil),               // 23: sidehook.fleet.v1.Retried
-	(*ReplayDeliveries)(nil),      // 24: sidehook.fleet.v1.ReplayDeliveries
-	(*Replayed)(nil),              // 25: sidehook.fleet.v1.Replayed
-	(*SendTestEvent)(nil),         // 26: sidehook.fleet.v1.SendTestEvent
-	(*TestSent)(nil),              // 27: sidehook.fleet.v1.TestSent
-	(*Drain)(nil),                 // 28: sidehook.fleet.v1.Drain
-	(*Draining)(nil),              // 29: sidehook.fleet.v1.Draining
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
-	(*v1.Event)(nil),              // 32: sidehook.events.v1.Event
+	(*Cancel)(nil),                // 11: sidehook.fleet.v1.Cancel
+	(*Welcome)(nil),               // 12: sidehook.fleet.v1.Welcome
+	(*Command)(nil),               // 13: sidehook.fleet.v1.Command
+	(*Answer)(nil),                // 14: sidehook.fleet.v1.Answer
+	(*Failure)(nil),               // 15: sidehook.fleet.v1.Failure
+	(*ListDeliveries)(nil),        // 16: sidehook.fleet.v1.ListDeliveries
+	(*DeliveryList)(nil),          // 17: sidehook.fleet.v1.DeliveryList
+	(*GetDelivery)(nil),           // 18: sidehook.fleet.v1.GetDelivery
+	(*Delivery)(nil),              // 19: sidehook.fleet.v1.Delivery
+	(*RequestBody)(nil),           // 20: sidehook.fleet.v1.RequestBody
+	(*Attempt)(nil),               // 21: sidehook.fleet.v1.Attempt
+	(*Header)(nil),                // 22: sidehook.fleet.v1.Header
+	(*RetryDelivery)(nil),         // 23: sidehook.fleet.v1.RetryDelivery
+	(*Retried)(nil),               // 24: sidehook.fleet.v1.Retried
+	(*ReplayDeliveries)(nil),      // 25: sidehook.fleet.v1.ReplayDeliveries
+	(*Replayed)(nil),              // 26: sidehook.fleet.v1.Replayed
+	(*SendTestEvent)(nil),         // 27: sidehook.fleet.v1.SendTestEvent
+	(*TestSent)(nil),              // 28: sidehook.fleet.v1.TestSent
+	(*Drain)(nil),                 // 29: sidehook.fleet.v1.Drain
+	(*Draining)(nil),              // 30: sidehook.fleet.v1.Draining
+	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 32: google.protobuf.Duration
+	(*v1.Event)(nil),              // 33: sidehook.events.v1.Event
 }
 var file_fleet_v1_fleet_proto_depIdxs = []int32{
 	4,  // 0: sidehook.fleet.v1.ConnectRequest.hello:type_name -> sidehook.fleet.v1.Hello
 	5,  // 1: sidehook.fleet.v1.ConnectRequest.report:type_name -> sidehook.fleet.v1.Report
-	13, // 2: sidehook.fleet.v1.ConnectRequest.answer:type_name -> sidehook.fleet.v1.Answer
-	30, // 3: sidehook.fleet.v1.Hello.started_at:type_name -> google.protobuf.Timestamp
+	14, // 2: sidehook.fleet.v1.ConnectRequest.answer:type_name -> sidehook.fleet.v1.Answer
+	31, // 3: sidehook.fleet.v1.Hello.started_at:type_name -> google.protobuf.Timestamp
 	9,  // 4: sidehook.fleet.v1.Report.rejections:type_name -> sidehook.fleet.v1.Rejection
-	31, // 5: sidehook.fleet.v1.Report.oldest_age:type_name -> google.protobuf.Duration
+	32, // 5: sidehook.fleet.v1.Report.oldest_age:type_name -> google.protobuf.Duration
 	8,  // 6: sidehook.fleet.v1.Report.gone:type_name -> sidehook.fleet.v1.GoneWebhook
 	6,  // 7: sidehook.fleet.v1.Report.transformers:type_name -> sidehook.fleet.v1.TransformerStatus
 	7,  // 8: sidehook.fleet.v1.Report.webhooks:type_name -> sidehook.fleet.v1.WebhookHealth
 	0,  // 9: sidehook.fleet.v1.TransformerStatus.state:type_name -> sidehook.fleet.v1.TransformerState
-	30, // 10: sidehook.fleet.v1.WebhookHealth.last_success:type_name -> google.protobuf.Timestamp
-	30, // 11: sidehook.fleet.v1.WebhookHealth.last_failure:type_name -> google.protobuf.Timestamp
-	30, // 12: sidehook.fleet.v1.GoneWebhook.at:type_name -> google.protobuf.Timestamp
-	11, // 13: sidehook.fleet.v1.ConnectResponse.welcome:type_name -> sidehook.fleet.v1.Welcome
-	12, // 14: sidehook.fleet.v1.ConnectResponse.command:type_name -> sidehook.fleet.v1.Command
-	31, // 15: sidehook.fleet.v1.Command.within:type_name -> google.protobuf.Duration
-	15, // 16: sidehook.fleet.v1.Command.list_deliveries:type_name -> sidehook.fleet.v1.ListDeliveries
-	17, // 17: sidehook.fleet.v1.Command.get_delivery:type_name -> sidehook.fleet.v1.GetDelivery
-	22, // 18: sidehook.fleet.v1.Command.retry_delivery:type_name -> sidehook.fleet.v1.RetryDelivery
-	24, // 19: sidehook.fleet.v1.Command.replay_deliveries:type_name -> sidehook.fleet.v1.ReplayDeliveries
-	26, // 20: sidehook.fleet.v1.Command.send_test_event:type_name -> sidehook.fleet.v1.SendTestEvent
-	28, // 21: sidehook.fleet.v1.Command.drain:type_name -> sidehook.fleet.v1.Drain
-	14, // 22: sidehook.fleet.v1.Answer.failure:type_name -> sidehook.fleet.v1.Failure
-	16, // 23: sidehook.fleet.v1.Answer.delivery_list:type_name -> sidehook.fleet.v1.DeliveryList
-	18, // 24: sidehook.fleet.v1.Answer.delivery:type_name -> sidehook.fleet.v1.Delivery
-	23, // 25: sidehook.fleet.v1.Answer.retried:type_name -> sidehook.fleet.v1.Retried
-	25, // 26: sidehook.fleet.v1.Answer.replayed:type_name -> sidehook.fleet.v1.Replayed
-	27, // 27: sidehook.fleet.v1.Answer.test_sent:type_name -> sidehook.fleet.v1.TestSent
-	29, // 28: sidehook.fleet.v1.Answer.draining:type_name -> sidehook.fleet.v1.Draining
-	1,  // 29: sidehook.fleet.v1.ListDeliveries.state:type_name -> sidehook.fleet.v1.DeliveryState
-	30, // 30: sidehook.fleet.v1.ListDeliveries.since:type_name -> google.protobuf.Timestamp
-	30, // 31: sidehook.fleet.v1.ListDeliveries.until:type_name -> google.protobuf.Timestamp
-	18, // 32: sidehook.fleet.v1.DeliveryList.deliveries:type_name -> sidehook.fleet.v1.Delivery
-	30, // 33: sidehook.fleet.v1.Delivery.accepted_at:type_name -> google.protobuf.Timestamp
-	1,  // 34: sidehook.fleet.v1.Delivery.state:type_name -> sidehook.fleet.v1.DeliveryState
-	30, // 35: sidehook.fleet.v1.Delivery.next_attempt:type_name -> google.protobuf.Timestamp
-	20, // 36: sidehook.fleet.v1.Delivery.attempts:type_name -> sidehook.fleet.v1.Attempt
-	32, // 37: sidehook.fleet.v1.Delivery.event:type_name -> sidehook.events.v1.Event
-	19, // 38: sidehook.fleet.v1.Delivery.request:type_name -> sidehook.fleet.v1.RequestBody
-	30, // 39: sidehook.fleet.v1.Attempt.at:type_name -> google.protobuf.Timestamp
-	31, // 40: sidehook.fleet.v1.Attempt.latency:type_name -> google.protobuf.Duration
-	21, // 41: sidehook.fleet.v1.Attempt.request_headers:type_name -> sidehook.fleet.v1.Header
-	2,  // 42: sidehook.fleet.v1.Attempt.outcome:type_name -> sidehook.fleet.v1.OutcomeKind
-	30, // 43: sidehook.fleet.v1.Attempt.retry_at:type_name -> google.protobuf.Timestamp
-	1,  // 44: sidehook.fleet.v1.ReplayDeliveries.states:type_name -> sidehook.fleet.v1.DeliveryState
-	30, // 45: sidehook.fleet.v1.ReplayDeliveries.since:type_name -> google.protobuf.Timestamp
-	30, // 46: sidehook.fleet.v1.ReplayDeliveries.until:type_name -> google.protobuf.Timestamp
-	32, // 47: sidehook.fleet.v1.SendTestEvent.event:type_name -> sidehook.events.v1.Event
-	30, // 48: sidehook.fleet.v1.SendTestEvent.webhook_updated_at:type_name -> google.protobuf.Timestamp
-	20, // 49: sidehook.fleet.v1.TestSent.attempt:type_name -> sidehook.fleet.v1.Attempt
-	19, // 50: sidehook.fleet.v1.TestSent.request:type_name -> sidehook.fleet.v1.RequestBody
-	3,  // 51: sidehook.fleet.v1.FleetService.Connect:input_type -> sidehook.fleet.v1.ConnectRequest
-	10, // 52: sidehook.fleet.v1.FleetService.Connect:output_type -> sidehook.fleet.v1.ConnectResponse
-	52, // [52:53] is the sub-list for method output_type
-	51, // [51:52] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	31, // 10: sidehook.fleet.v1.WebhookHealth.last_success:type_name -> google.protobuf.Timestamp
+	31, // 11: sidehook.fleet.v1.WebhookHealth.last_failure:type_name -> google.protobuf.Timestamp
+	31, // 12: sidehook.fleet.v1.GoneWebhook.at:type_name -> google.protobuf.Timestamp
+	12, // 13: sidehook.fleet.v1.ConnectResponse.welcome:type_name -> sidehook.fleet.v1.Welcome
+	13, // 14: sidehook.fleet.v1.ConnectResponse.command:type_name -> sidehook.fleet.v1.Command
+	11, // 15: sidehook.fleet.v1.ConnectResponse.cancel:type_name -> sidehook.fleet.v1.Cancel
+	32, // 16: sidehook.fleet.v1.Command.within:type_name -> google.protobuf.Duration
+	16, // 17: sidehook.fleet.v1.Command.list_deliveries:type_name -> sidehook.fleet.v1.ListDeliveries
+	18, // 18: sidehook.fleet.v1.Command.get_delivery:type_name -> sidehook.fleet.v1.GetDelivery
+	23, // 19: sidehook.fleet.v1.Command.retry_delivery:type_name -> sidehook.fleet.v1.RetryDelivery
+	25, // 20: sidehook.fleet.v1.Command.replay_deliveries:type_name -> sidehook.fleet.v1.ReplayDeliveries
+	27, // 21: sidehook.fleet.v1.Command.send_test_event:type_name -> sidehook.fleet.v1.SendTestEvent
+	29, // 22: sidehook.fleet.v1.Command.drain:type_name -> sidehook.fleet.v1.Drain
+	15, // 23: sidehook.fleet.v1.Answer.failure:type_name -> sidehook.fleet.v1.Failure
+	17, // 24: sidehook.fleet.v1.Answer.delivery_list:type_name -> sidehook.fleet.v1.DeliveryList
+	19, // 25: sidehook.fleet.v1.Answer.delivery:type_name -> sidehook.fleet.v1.Delivery
+	24, // 26: sidehook.fleet.v1.Answer.retried:type_name -> sidehook.fleet.v1.Retried
+	26, // 27: sidehook.fleet.v1.Answer.replayed:type_name -> sidehook.fleet.v1.Replayed
+	28, // 28: sidehook.fleet.v1.Answer.test_sent:type_name -> sidehook.fleet.v1.TestSent
+	30, // 29: sidehook.fleet.v1.Answer.draining:type_name -> sidehook.fleet.v1.Draining
+	1,  // 30: sidehook.fleet.v1.ListDeliveries.state:type_name -> sidehook.fleet.v1.DeliveryState
+	31, // 31: sidehook.fleet.v1.ListDeliveries.since:type_name -> google.protobuf.Timestamp
+	31, // 32: sidehook.fleet.v1.ListDeliveries.until:type_name -> google.protobuf.Timestamp
+	19, // 33: sidehook.fleet.v1.DeliveryList.deliveries:type_name -> sidehook.fleet.v1.Delivery
+	31, // 34: sidehook.fleet.v1.Delivery.accepted_at:type_name -> google.protobuf.Timestamp
+	1,  // 35: sidehook.fleet.v1.Delivery.state:type_name -> sidehook.fleet.v1.DeliveryState
+	31, // 36: sidehook.fleet.v1.Delivery.next_attempt:type_name -> google.protobuf.Timestamp
+	21, // 37: sidehook.fleet.v1.Delivery.attempts:type_name -> sidehook.fleet.v1.Attempt
+	33, // 38: sidehook.fleet.v1.Delivery.event:type_name -> sidehook.events.v1.Event
+	20, // 39: sidehook.fleet.v1.Delivery.request:type_name -> sidehook.fleet.v1.RequestBody
+	31, // 40: sidehook.fleet.v1.Attempt.at:type_name -> google.protobuf.Timestamp
+	32, // 41: sidehook.fleet.v1.Attempt.latency:type_name -> google.protobuf.Duration
+	22, // 42: sidehook.fleet.v1.Attempt.request_headers:type_name -> sidehook.fleet.v1.Header
+	2,  // 43: sidehook.fleet.v1.Attempt.outcome:type_name -> sidehook.fleet.v1.OutcomeKind
+	31, // 44: sidehook.fleet.v1.Attempt.retry_at:type_name -> google.protobuf.Timestamp
+	1,  // 45: sidehook.fleet.v1.ReplayDeliveries.states:type_name -> sidehook.fleet.v1.DeliveryState
+	31, // 46: sidehook.fleet.v1.ReplayDeliveries.since:type_name -> google.protobuf.Timestamp
+	31, // 47: sidehook.fleet.v1.ReplayDeliveries.until:type_name -> google.protobuf.Timestamp
+	33, // 48: sidehook.fleet.v1.SendTestEvent.event:type_name -> sidehook.events.v1.Event
+	31, // 49: sidehook.fleet.v1.SendTestEvent.webhook_updated_at:type_name -> google.protobuf.Timestamp
+	21, // 50: sidehook.fleet.v1.TestSent.attempt:type_name -> sidehook.fleet.v1.Attempt
+	20, // 51: sidehook.fleet.v1.TestSent.request:type_name -> sidehook.fleet.v1.RequestBody
+	3,  // 52: sidehook.fleet.v1.FleetService.Connect:input_type -> sidehook.fleet.v1.ConnectRequest
+	10, // 53: sidehook.fleet.v1.FleetService.Connect:output_type -> sidehook.fleet.v1.ConnectResponse
+	53, // [53:54] is the sub-list for method output_type
+	52, // [52:53] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_fleet_v1_fleet_proto_init() }
@@ -2692,8 +2761,9 @@ func file_fleet_v1_fleet_proto_init() {
 	file_fleet_v1_fleet_proto_msgTypes[7].OneofWrappers = []any{
 		(*ConnectResponse_Welcome)(nil),
 		(*ConnectResponse_Command)(nil),
+		(*ConnectResponse_Cancel)(nil),
 	}
-	file_fleet_v1_fleet_proto_msgTypes[9].OneofWrappers = []any{
+	file_fleet_v1_fleet_proto_msgTypes[10].OneofWrappers = []any{
 		(*Command_ListDeliveries)(nil),
 		(*Command_GetDelivery)(nil),
 		(*Command_RetryDelivery)(nil),
@@ -2701,7 +2771,7 @@ func file_fleet_v1_fleet_proto_init() {
 		(*Command_SendTestEvent)(nil),
 		(*Command_Drain)(nil),
 	}
-	file_fleet_v1_fleet_proto_msgTypes[10].OneofWrappers = []any{
+	file_fleet_v1_fleet_proto_msgTypes[11].OneofWrappers = []any{
 		(*Answer_Failure)(nil),
 		(*Answer_DeliveryList)(nil),
 		(*Answer_Delivery)(nil),
@@ -2716,7 +2786,7 @@ func file_fleet_v1_fleet_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fleet_v1_fleet_proto_rawDesc), len(file_fleet_v1_fleet_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
