@@ -154,6 +154,8 @@ func latencyRow(b *bench) error {
 		b.add("bare POST p99", float64(post.P99)/1e6, "ms")
 		b.add(rate, f.rate, "/s")
 		b.addLatency(f.latency)
+		b.add("p50, ratio to the bare POST", float64(f.latency.P50)/float64(post.P50), "×")
+		b.addCost(f)
 		return nil
 	})
 }

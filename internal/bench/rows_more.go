@@ -48,6 +48,7 @@ func publishRow(b *bench) error {
 		b.add("CPU per 10,000 events", f.cpu.Seconds()*10_000/n, "s")
 		b.add("written to disk per event", float64(f.written)/n, "B")
 		b.add("resident (RssAnon), most", megabytes(f.memory.anon), "MB")
+		b.add("resident (VmRSS), most", megabytes(f.memory.rss), "MB")
 		return nil
 	})
 }

@@ -109,6 +109,7 @@ func BenchmarkAppend(b *testing.B) {
 		for _, queued := range []bool{false, true} {
 			name := fmt.Sprintf("events=%d/fanout=%d/submitters=%d/queued=%v", test.events, test.fanout, test.submitters, queued)
 			b.Run(name, func(b *testing.B) {
+				b.ReportAllocs()
 				s := openBench(b)
 				g := newBenchBatches(test.fanout, queued)
 				ctx := context.Background()
@@ -162,6 +163,7 @@ func openBench(b testing.TB) *Store {
 func BenchmarkAppendRecord(b *testing.B) {
 	for _, test := range []struct{ events, fanout int }{{1, 1}, {64, 1}, {64, 10}, {64, 100}} {
 		b.Run(fmt.Sprintf("events=%d/fanout=%d", test.events, test.fanout), func(b *testing.B) {
+			b.ReportAllocs()
 			s := openBench(b)
 			g := newBenchBatches(test.fanout, false)
 			ctx := context.Background()
@@ -389,6 +391,7 @@ func openAndReport(dir string) {
 
 // BenchmarkDrain claims and records a backlog of one webhook, to its end.
 func BenchmarkDrain(b *testing.B) {
+	b.ReportAllocs()
 	s := openBench(b)
 	g := newBenchBatches(1, true)
 	ctx := context.Background()
