@@ -20,8 +20,8 @@ const (
 	readWithin   = 2 * time.Second // lists and single deliveries, of each sidecar
 	changeWithin = 5 * time.Second // retry, drain
 	replayWithin = time.Minute     // goes through a sidecar's whole history
-	// testWithin bounds a test: the longest attempt, and what comes before it.
-	testWithin = sidehook.MaxTimeout + 10*time.Second
+	// testSpare is how long a test may take beside its attempt.
+	testSpare = 10 * time.Second
 	// allWithin bounds how long all sidecars of an app may take for a list, however many they are.
 	allWithin = 10 * time.Second
 )

@@ -202,7 +202,7 @@ func TestSidecarThatDoesNotRead(t *testing.T) {
 	var waiting sync.WaitGroup
 	for range 60 { // more than the stream's window holds
 		waiting.Go(func() {
-			_, err := p.fleet.SendTest(ctx, sidehook.WebhookKey{App: "a", ID: "w"}, event, time.Time{})
+			_, err := p.fleet.SendTest(ctx, someWebhook("a"), event)
 			if err == nil {
 				t.Error("a test was answered by nobody")
 			}
@@ -300,13 +300,37 @@ func TestReplaySums(t *testing.T) {
 	}
 }
 
+// someWebhook is one of an app that sidecars answer for by a script.
+func someWebhook(app string) *sidehook.Webhook {
+	return &sidehook.Webhook{App: app, ID: "w", Timeout: sidehook.MaxTimeout}
+}
+
+// TestTestIsBoundedByTheWebhook: whoever asks, and without a deadline of their own.
+func TestTestIsBoundedByTheWebhook(t *testing.T) {
+	p, client, token := fleetOfA(t)
+	s := p.sidecar(client, token, "x", failing(5, "unknown webhook"))
+	event := &sidehook.Event{App: "a", ID: "test_1", Source: "/s", Type: "x"}
+	for _, timeout := range []time.Duration{sidehook.MinTimeout, 20 * time.Second, sidehook.MaxTimeout, time.Hour} {
+		w := someWebhook("a")
+		w.Timeout = timeout
+		if _, err := p.fleet.SendTest(t.Context(), w, event); !errors.Is(err, sidehook.ErrNotFound) {
+			t.Errorf("%s: %v", timeout, err)
+		}
+		most := min(timeout, sidehook.MaxTimeout) + 10*time.Second
+		if within := (<-s.asked).GetWithin().AsDuration(); within > most || within < most-5*time.Second {
+			t.Errorf("a webhook with timeout %s has %s for its test", timeout, within)
+		}
+	}
+}
+
 // TestTestGoesToTheFittest, and to another one only when it was certainly not sent.
 func TestTestGoesToTheFittest(t *testing.T) {
 	p, client, token := fleetOfA(t)
-	key := sidehook.WebhookKey{App: "a", ID: "w"}
+	webhook := someWebhook("a")
+	webhook.UpdatedAt = time.Unix(9, 0)
 	event := &sidehook.Event{App: "a", ID: "test_1", Source: "/s", Type: "x", Data: []byte(`1`)}
 	send := func() (*control.TestResult, error) {
-		return p.fleet.SendTest(t.Context(), key, event, time.Unix(9, 0))
+		return p.fleet.SendTest(t.Context(), webhook, event)
 	}
 	says := make(map[string]script)
 	var mu sync.Mutex
@@ -386,7 +410,7 @@ func TestTestKeepsToItsTime(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 700*time.Millisecond)
 	defer cancel()
 	event := &sidehook.Event{App: "a", ID: "test_1", Source: "/s", Type: "x"}
-	_, err := p.fleet.SendTest(ctx, sidehook.WebhookKey{App: "a", ID: "w"}, event, time.Time{})
+	_, err := p.fleet.SendTest(ctx, someWebhook("a"), event)
 	var se *control.SidecarError
 	if !errors.Is(err, control.ErrSidecarSlow) || !errors.As(err, &se) || !strings.Contains(se.Reason, "may have been sent") {
 		t.Errorf("a silent sidecar gives %v", err)
@@ -404,7 +428,7 @@ func TestWhoHangsUpIsNotWaitedFor(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		event := &sidehook.Event{App: "a", ID: "test_1", Source: "/s", Type: "x"}
-		_, err := p.fleet.SendTest(ctx, sidehook.WebhookKey{App: "a", ID: "w"}, event, time.Time{})
+		_, err := p.fleet.SendTest(ctx, someWebhook("a"), event)
 		ended <- err
 	}()
 	test := <-s.asked

@@ -242,7 +242,7 @@ func TestNoSidecar(t *testing.T) {
 		_, list := p.fleet.Deliveries(t.Context(), control.DeliveryQuery{App: "b"})
 		_, get := p.fleet.Delivery(t.Context(), "b", id)
 		_, replay := p.fleet.Replay(t.Context(), control.Replay{Webhook: sidehook.WebhookKey{App: "b", ID: "w"}})
-		_, test := p.fleet.SendTest(t.Context(), sidehook.WebhookKey{App: "b", ID: "w"}, &sidehook.Event{App: "b"}, time.Now())
+		_, test := p.fleet.SendTest(t.Context(), someWebhook("b"), &sidehook.Event{App: "b"})
 		return map[string]error{"list": list, "get": get, "retry": p.fleet.Retry(t.Context(), "b", id), "replay": replay, "test": test}
 	}
 	s := p.sidecar(client, token, "of-a", silent)

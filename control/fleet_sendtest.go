@@ -13,21 +13,21 @@ import (
 )
 
 // SendTest sends a test event (see Service.TestEvent) to one webhook through a connected sidecar of its app, and returns
-// when its first attempt is over: within the time of ctx, at most a minute and ten seconds. updated is the webhook's
-// UpdatedAt: the sidecar waits until it has that configuration. Errors are ErrNoSidecar, ErrWebhookDisabled,
+// when its first attempt is over: within the time of ctx, at most the webhook's timeout and ten seconds. The sidecar waits
+// until it has the webhook's configuration, by its UpdatedAt. Errors are ErrNoSidecar, ErrWebhookDisabled,
 // sidehook.ErrNotFound, ErrSidecarSlow, as a *SidecarError where a sidecar said so.
 //
 // Another sidecar is asked only when it is certain that the one before has not sent the event.
-func (f *Fleet) SendTest(ctx context.Context, k sidehook.WebhookKey, event *sidehook.Event, updated time.Time) (*TestResult, error) {
-	peers, _, err := f.peers(k.App)
+func (f *Fleet) SendTest(ctx context.Context, w *sidehook.Webhook, event *sidehook.Event) (*TestResult, error) {
+	peers, _, err := f.peers(w.App)
 	if err != nil {
 		return nil, err
 	}
 	fittest(peers)
-	end := time.Now().Add(testWithin)
-	if deadline, ok := ctx.Deadline(); ok && deadline.Add(-answerGrace).Before(end) {
-		end = deadline.Add(-answerGrace)
-	}
+	ctx, cancel := context.WithTimeoutCause(ctx, min(w.Timeout, sidehook.MaxTimeout)+testSpare, ErrSidecarSlow)
+	defer cancel()
+	deadline, _ := ctx.Deadline()
+	end := deadline.Add(-answerGrace)
 	for i := range peers {
 		left := time.Until(end)
 		if i > 0 && left < answerGrace {
@@ -35,7 +35,7 @@ func (f *Fleet) SendTest(ctx context.Context, k sidehook.WebhookKey, event *side
 		}
 		var result *TestResult
 		var sure bool
-		if result, sure, err = peers[i].sendTest(ctx, k, event, updated, max(left, time.Millisecond)); err == nil || !sure {
+		if result, sure, err = peers[i].sendTest(ctx, w, event, max(left, time.Millisecond)); err == nil || !sure {
 			return result, err
 		}
 	}
@@ -60,11 +60,11 @@ func fittest(peers []peer) {
 
 // sendTest asks one sidecar. sure says of an error that the event was not sent, and that another sidecar could fare
 // better.
-func (p *peer) sendTest(ctx context.Context, k sidehook.WebhookKey, event *sidehook.Event, updated time.Time, within time.Duration) (
+func (p *peer) sendTest(ctx context.Context, w *sidehook.Webhook, event *sidehook.Event, within time.Duration) (
 	result *TestResult, sure bool, err error,
 ) {
 	answer, given, err := p.ask(ctx, &fleetv1.Command{Ask: &fleetv1.Command_SendTestEvent{SendTestEvent: &fleetv1.SendTestEvent{
-		App: k.App, Webhook: k.ID, Event: wireEvent(event), WebhookUpdatedAt: timestamp(updated),
+		App: w.App, Webhook: w.ID, Event: wireEvent(event), WebhookUpdatedAt: timestamp(w.UpdatedAt),
 	}}}, within)
 	switch {
 	case err == nil:

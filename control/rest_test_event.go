@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -66,9 +65,6 @@ func (h *rest) registerTest() {
 	}, h.testWebhook)
 }
 
-// testSpare is how long a test may take beside its attempt.
-const testSpare = 10 * time.Second
-
 func (h *rest) testWebhook(ctx context.Context, in *testInput) (*body[testView], error) {
 	key := sidehook.WebhookKey{App: in.App, ID: in.ID}
 	w, err := h.svc.GetWebhook(ctx, key)
@@ -88,9 +84,7 @@ func (h *rest) testWebhook(ctx context.Context, in *testInput) (*body[testView],
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, w.Timeout+testSpare, ErrSidecarSlow)
-	defer cancel()
-	result, err := h.fleet.SendTest(ctx, key, event, w.UpdatedAt)
+	result, err := h.fleet.SendTest(ctx, w, event)
 	if err != nil {
 		return nil, err
 	}

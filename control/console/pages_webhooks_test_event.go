@@ -66,7 +66,7 @@ func (v *visit) sendTest() error {
 	if err != nil {
 		return err
 	}
-	result, err := v.c.fleet.SendTest(v.ctx(), w.Key(), event, w.UpdatedAt)
+	result, err := v.c.fleet.SendTest(v.ctx(), w, event)
 	if err != nil {
 		code, trouble := v.fleetTrouble(err)
 		data.Trouble = trouble

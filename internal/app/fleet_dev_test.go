@@ -71,7 +71,7 @@ func TestBothEndsOfTheFleet(t *testing.T) {
 		}
 		status <- want
 		// Asked for at once: the sidecar may not have the configuration yet.
-		result, err := fleet.SendTest(ctx, w.Key(), event, w.UpdatedAt)
+		result, err := fleet.SendTest(ctx, w, event)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -125,7 +125,7 @@ func TestBothEndsOfTheFleet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fleet.SendTest(ctx, w.Key(), event, w.UpdatedAt); !errors.Is(err, control.ErrWebhookDisabled) {
+	if _, err := fleet.SendTest(ctx, w, event); !errors.Is(err, control.ErrWebhookDisabled) {
 		t.Errorf("a test of a disabled webhook: %v", err)
 	}
 }
