@@ -36,6 +36,16 @@ type AppSpec struct {
 
 // PutApp creates an app or replaces what is said about it; created says which.
 func (s *Service) PutApp(ctx context.Context, id string, spec AppSpec) (app *App, created bool, err error) {
+	return s.putApp(ctx, id, spec, false)
+}
+
+// CreateApp creates an app; one that is there already is a *ConflictError, and stays as it is.
+func (s *Service) CreateApp(ctx context.Context, id string, spec AppSpec) (*App, error) {
+	app, _, err := s.putApp(ctx, id, spec, true)
+	return app, err
+}
+
+func (s *Service) putApp(ctx context.Context, id string, spec AppSpec, fresh bool) (app *App, created bool, err error) {
 	if err := validApp(id); err != nil {
 		return nil, false, err
 	}
@@ -53,6 +63,9 @@ func (s *Service) PutApp(ctx context.Context, id string, spec AppSpec) (app *App
 		found, err := t.get(appKey(id), &r)
 		if err != nil {
 			return err
+		}
+		if found && fresh {
+			return conflictf("app", "is taken by another app; choose another")
 		}
 		if created = !found; created {
 			r.CreatedAt = now

@@ -411,3 +411,32 @@ func TestDamagedRecordsDoNotStopTheRest(t *testing.T) {
 		t.Errorf("log: %s", log)
 	}
 }
+
+// TestCreateAppOverwritesNothing: of many who create an app at once one does, and the others hear of it.
+func TestCreateAppOverwritesNothing(t *testing.T) {
+	p := newPlane(t)
+	const racers = 8
+	errs := make(chan error, racers)
+	for i := range racers {
+		go func() {
+			_, err := p.svc.CreateApp(t.Context(), "race", control.AppSpec{DisplayName: string(rune('a' + i))})
+			errs <- err
+		}()
+	}
+	created := 0
+	for range racers {
+		var conflict *control.ConflictError
+		switch err := <-errs; {
+		case err == nil:
+			created++
+		case !errors.As(err, &conflict) || conflict.Field != "app":
+			t.Errorf("who comes late gets %v", err)
+		}
+	}
+	if created != 1 {
+		t.Errorf("%d created it", created)
+	}
+	if _, err := p.svc.CreateApp(t.Context(), "../x", control.AppSpec{}); !errors.As(err, new(*sidehook.FieldError)) {
+		t.Errorf("a bad id gives %v", err)
+	}
+}

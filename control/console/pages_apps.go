@@ -100,22 +100,19 @@ func (f *appForm) spec() control.AppSpec {
 func (v *visit) createApp() error {
 	f := v.readAppForm()
 	f.New = true
-	if _, err := v.c.svc.GetApp(v.ctx(), f.ID); err == nil {
-		f.Problems = &problems{Code: http.StatusConflict}
-		f.Problems.add(v, "app", v.t("apps.taken"))
-		return v.render(f.Problems.Code, "app_form", f)
-	}
-	return v.saveApp(f, Root+"apps", "done.app-created")
+	_, err := v.c.svc.CreateApp(v.ctx(), f.ID, f.spec())
+	return v.savedApp(f, err, Root+"apps", "done.app-created")
 }
 
 func (v *visit) updateApp() error {
 	f := v.readAppForm()
 	f.ID = v.app.ID
-	return v.saveApp(f, v.appPath("settings"), "done.app-updated")
+	_, _, err := v.c.svc.PutApp(v.ctx(), f.ID, f.spec())
+	return v.savedApp(f, err, v.appPath("settings"), "done.app-updated")
 }
 
-func (v *visit) saveApp(f *appForm, next, note string) error {
-	_, _, err := v.c.svc.PutApp(v.ctx(), f.ID, f.spec())
+// savedApp goes on to next, or shows the form again with what is wrong with it.
+func (v *visit) savedApp(f *appForm, err error, next, note string) error {
 	if f.Problems = v.problems(err); f.Problems != nil {
 		return v.render(f.Problems.Code, "app_form", f)
 	}
