@@ -94,6 +94,7 @@ type Sidecar struct {
 
 	// What it reported last; zero before its first report.
 	Ready           bool
+	Draining        bool // and so not ready, until its restart
 	Stale           bool
 	SnapshotVersion string
 	Rejections      []Rejection
@@ -344,7 +345,7 @@ func (f *Fleet) leave(key sidecarKey, mine *fleetStream) {
 	defer f.mu.Unlock()
 	if state := f.sidecars[key]; state != nil && state.stream == mine {
 		state.stream = nil
-		state.info.Connected, state.info.Ready = false, false
+		state.info.Connected, state.info.Ready, state.info.Draining = false, false, false
 		state.info.LastSeen = f.opts.Now()
 		f.tellChange(state.info.Apps)
 	}

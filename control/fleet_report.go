@@ -22,7 +22,7 @@ const (
 func (s *sidecarState) keep(r *fleetv1.Report, now time.Time) {
 	info := &s.info
 	info.LastSeen = now
-	info.Ready, info.Stale = r.GetReady(), r.GetStale()
+	info.Ready, info.Draining, info.Stale = r.GetReady(), r.GetDraining(), r.GetStale()
 	info.SnapshotVersion = cut(r.GetSnapshotVersion(), maxShortText)
 	info.Pending, info.OldestAge = r.GetPending(), 0
 	if age := r.GetOldestAge(); age.IsValid() {
@@ -58,7 +58,7 @@ var transformerStates = map[fleetv1.TransformerState]TransformerState{
 // tellsNews reports whether somebody who looks at the sidecar sees a difference, the age of what waits aside, which
 // always grows.
 func (s *Sidecar) tellsNews(before *Sidecar) bool {
-	return s.Ready != before.Ready || s.Stale != before.Stale || s.SnapshotVersion != before.SnapshotVersion ||
+	return s.Ready != before.Ready || s.Draining != before.Draining || s.Stale != before.Stale || s.SnapshotVersion != before.SnapshotVersion ||
 		s.Pending != before.Pending || s.Delivered != before.Delivered || s.Dead != before.Dead ||
 		s.FailedAttempts != before.FailedAttempts || !slices.Equal(s.Rejections, before.Rejections) ||
 		!slices.Equal(s.Transformers, before.Transformers)

@@ -117,12 +117,12 @@ func TestFleet(t *testing.T) {
 		t.Errorf("after hello: %v", s)
 	}
 	p.check(stream.Send(report(&fleetv1.Report{
-		Ready: true, Stale: true, SnapshotVersion: "v7", Pending: 12, OldestAge: durationpb.New(90 * time.Second),
+		Ready: true, Draining: true, Stale: true, SnapshotVersion: "v7", Pending: 12, OldestAge: durationpb.New(90 * time.Second),
 		Delivered: 5, Dead: 2, FailedAttempts: 9,
 		Rejections: []*fleetv1.Rejection{{Resource: "apps/a/webhooks/x", Reason: "url: has no host"}},
 	})))
 	s = p.sidecars(func(l []map[string]any) bool { return l[0]["ready"] == true })[0]
-	if s["stale"] != true || s["snapshot_version"] != "v7" || s["pending"] != 12.0 || s["oldest_age"] != "1m30s" ||
+	if s["draining"] != true || s["stale"] != true || s["snapshot_version"] != "v7" || s["pending"] != 12.0 || s["oldest_age"] != "1m30s" ||
 		s["delivered"] != 5.0 || s["dead"] != 2.0 || s["failed_attempts"] != 9.0 ||
 		s["rejections"].([]any)[0].(map[string]any)["resource"] != "apps/a/webhooks/x" {
 		t.Errorf("after the report: %v", s)

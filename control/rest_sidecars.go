@@ -23,6 +23,7 @@ type sidecarView struct {
 	Connected       bool            `json:"connected"`
 	LastSeen        time.Time       `json:"last_seen"`
 	Ready           bool            `json:"ready" doc:"It has configuration and takes events"`
+	Draining        bool            `json:"draining" doc:"It was asked to drain: it refuses events until it is restarted, and delivers what it has"`
 	Stale           bool            `json:"stale" doc:"Its configuration comes from its disk"`
 	SnapshotVersion string          `json:"snapshot_version"`
 	Rejections      []rejectionView `json:"rejections" nullable:"false" doc:"Resources that it refused"`
@@ -54,7 +55,7 @@ type drainingView struct {
 func viewOfSidecar(s *Sidecar) sidecarView {
 	v := sidecarView{
 		ID: s.ID, TokenID: s.Credential, Hostname: s.Hostname, Version: s.Version, Apps: s.Apps, Connected: s.Connected,
-		LastSeen: s.LastSeen, Ready: s.Ready, Stale: s.Stale, SnapshotVersion: s.SnapshotVersion,
+		LastSeen: s.LastSeen, Ready: s.Ready, Draining: s.Draining, Stale: s.Stale, SnapshotVersion: s.SnapshotVersion,
 		Rejections: []rejectionView{}, Pending: s.Pending, OldestAge: s.OldestAge.Round(time.Second).String(), Delivered: s.Delivered,
 		Dead: s.Dead, FailedAttempts: s.FailedAttempts, Transformers: []transformerView{},
 	}

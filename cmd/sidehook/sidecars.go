@@ -106,6 +106,8 @@ func sidecarState(s client.Sidecar) string {
 	switch {
 	case !s.Connected:
 		return "gone"
+	case s.Draining:
+		return "draining"
 	case !s.Ready:
 		return "not ready"
 	case s.Stale:

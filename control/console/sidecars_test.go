@@ -15,8 +15,8 @@ import (
 
 func TestSidecars(t *testing.T) {
 	for lang, texts := range map[string][]string{
-		"en": {"No sidecar is connected", "Connected", "Ready", "2 resources refused", "Drain edge-1", "The sidecar refuses new events", "Not connected", "is not connected", "5m0s"},
-		"vi": {"Không có sidecar nào", "Đang kết nối", "Sẵn sàng", "Từ chối 2 tài nguyên", "Rút tải edge-1", "Sidecar từ chối sự kiện mới", "Mất kết nối", "đang mất kết nối", "5m0s"},
+		"en": {"No sidecar is connected", "Connected", "Ready", "2 resources refused", "Drain edge-1", "The sidecar refuses new events", "Not connected", "is not connected", "5m0s", "Draining"},
+		"vi": {"Không có sidecar nào", "Đang kết nối", "Sẵn sàng", "Từ chối 2 tài nguyên", "Rút tải edge-1", "Sidecar từ chối sự kiện mới", "Mất kết nối", "đang mất kết nối", "5m0s", "Đang rút tải"},
 	} {
 		t.Run(lang, func(t *testing.T) {
 			s := newSite(t)
@@ -46,6 +46,8 @@ func TestSidecars(t *testing.T) {
 			r.send("POST", "/console/sidecars/edge-1/drain", url.Values{"confirmed": {"yes"}}).want(403)
 			car.refuse(&fleetv1.Failure{Code: 13, Message: "cannot <b>"})
 			a.submit("/drain", url.Values{"confirmed": {"yes"}}).want(502).wantText("main", "cannot <b>")
+			car.report(&fleetv1.Report{Draining: true, SnapshotVersion: "v43"})
+			r.get("/console/sidecars").want(200).wantText("main", texts[9])
 			car.leave()
 			gone := r.get("/console/sidecars").want(200)
 			gone.wantText("main", texts[6])

@@ -49,8 +49,9 @@ func (f *fleetReporter) report(ctx context.Context, fresh bool) (*fleetv1.Report
 	_ = s.store.Flush(flushCtx)
 	cancel()
 	stats := s.store.Stats()
+	draining := s.draining.Load()
 	r := &fleetv1.Report{
-		Ready: s.engine.Ready() && !s.draining.Load(), Pending: uint64(max(0, stats.Pending)),
+		Ready: s.engine.Ready() && !draining, Draining: draining, Pending: uint64(max(0, stats.Pending)),
 		Delivered: uint64(counts.Delivered), Dead: uint64(counts.Dead), FailedAttempts: uint64(counts.Failed),
 	}
 	snap := s.engine.Snapshot()

@@ -613,11 +613,11 @@ func TestPlacesOfCommands(t *testing.T) {
 func TestFleetDrains(t *testing.T) {
 	s, _ := endpointSidecar(t, "")
 	c, _ := connectFleet(t, s)
-	c.report("ready", func(r *fleetv1.Report) bool { return r.GetReady() })
+	c.report("ready", func(r *fleetv1.Report) bool { return r.GetReady() && !r.GetDraining() })
 	if a := c.do(&fleetv1.Command{Ask: &fleetv1.Command_Drain{Drain: &fleetv1.Drain{}}}); a.GetDraining() == nil {
 		t.Fatalf("got %v", a)
 	}
-	c.report("draining", func(r *fleetv1.Report) bool { return !r.GetReady() })
+	c.report("draining", func(r *fleetv1.Report) bool { return !r.GetReady() && r.GetDraining() })
 	c.fails("a test while draining", sendTest("w"), codes.Unavailable, "stopping")
 	if _, err := s.engine.Accept(t.Context(), nil); !errors.Is(err, sidehook.ErrStopping) {
 		t.Errorf("events are still taken: %v", err)

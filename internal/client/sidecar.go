@@ -14,6 +14,7 @@ type Sidecar struct {
 	Apps            []string    `json:"apps"`
 	Connected       bool        `json:"connected"`
 	Ready           bool        `json:"ready"`
+	Draining        bool        `json:"draining"`
 	Stale           bool        `json:"stale"`
 	SnapshotVersion string      `json:"snapshot_version"`
 	Pending         uint64      `json:"pending"`

@@ -392,7 +392,9 @@ type Report struct {
 	Transformers []*TransformerStatus `protobuf:"bytes,11,rep,name=transformers,proto3" json:"transformers,omitempty"`
 	// Webhooks whose health changed since the last report of this stream (in the first one: all that were attempted since
 	// the start), at most 1000; the rest follow in the next report.
-	Webhooks      []*WebhookHealth `protobuf:"bytes,12,rep,name=webhooks,proto3" json:"webhooks,omitempty"`
+	Webhooks []*WebhookHealth `protobuf:"bytes,12,rep,name=webhooks,proto3" json:"webhooks,omitempty"`
+	// Whether it was asked to drain: it is not ready then, and will not be before its restart.
+	Draining      bool `protobuf:"varint,13,opt,name=draining,proto3" json:"draining,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -509,6 +511,13 @@ func (x *Report) GetWebhooks() []*WebhookHealth {
 		return x.Webhooks
 	}
 	return nil
+}
+
+func (x *Report) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
 }
 
 // TransformerStatus is how a transformer fares on a sidecar.
@@ -2457,7 +2466,7 @@ const file_fleet_v1_fleet_proto_rawDesc = "" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x129\n" +
 	"\n" +
-	"started_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"\x88\x04\n" +
+	"started_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tstartedAt\"\xa4\x04\n" +
 	"\x06Report\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12\x14\n" +
 	"\x05stale\x18\x02 \x01(\bR\x05stale\x12)\n" +
@@ -2474,7 +2483,8 @@ const file_fleet_v1_fleet_proto_rawDesc = "" +
 	"\x04gone\x18\n" +
 	" \x03(\v2\x1e.sidehook.fleet.v1.GoneWebhookR\x04gone\x12H\n" +
 	"\ftransformers\x18\v \x03(\v2$.sidehook.fleet.v1.TransformerStatusR\ftransformers\x12<\n" +
-	"\bwebhooks\x18\f \x03(\v2 .sidehook.fleet.v1.WebhookHealthR\bwebhooks\"\xae\x01\n" +
+	"\bwebhooks\x18\f \x03(\v2 .sidehook.fleet.v1.WebhookHealthR\bwebhooks\x12\x1a\n" +
+	"\bdraining\x18\r \x01(\bR\bdraining\"\xae\x01\n" +
 	"\x11TransformerStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
