@@ -76,6 +76,16 @@ func (s DeliveryState) String() string {
 	return "invalid"
 }
 
+// ParseDeliveryState reads the name of a state; ok is false when there is none of it.
+func ParseDeliveryState(name string) (state DeliveryState, ok bool) {
+	for s := Pending; s <= Dropped; s++ {
+		if s.String() == name {
+			return s, true
+		}
+	}
+	return 0, false
+}
+
 // Final reports whether the state is an end.
 func (s DeliveryState) Final() bool { return s != Pending }
 

@@ -242,3 +242,16 @@ func FuzzWebhookURL(f *testing.F) {
 		}
 	})
 }
+
+func TestParseDeliveryState(t *testing.T) {
+	for _, s := range []sidehook.DeliveryState{sidehook.Pending, sidehook.Delivered, sidehook.Dead, sidehook.Dropped} {
+		if got, ok := sidehook.ParseDeliveryState(s.String()); got != s || !ok {
+			t.Errorf("%s is read as %s, %t", s, got, ok)
+		}
+	}
+	for _, name := range []string{"", "invalid", "sidehook.Dead", " dead"} {
+		if _, ok := sidehook.ParseDeliveryState(name); ok {
+			t.Errorf("%q is taken for a state", name)
+		}
+	}
+}

@@ -191,7 +191,7 @@ func (in *appDeliveriesInput) query() DeliveryQuery {
 		App: in.App, Webhook: in.Webhook, EventType: in.EventType, Since: in.Since, Until: in.Until,
 		Page: PageRequest{Limit: in.Limit, Cursor: in.Cursor},
 	}
-	if s, ok := parseState(in.State); ok {
+	if s, ok := sidehook.ParseDeliveryState(in.State); ok {
 		q.State = &s
 	}
 	return q
@@ -208,15 +208,6 @@ type webhookDeliveriesInput struct {
 	Until     time.Time `query:"until" doc:"Only those whose event was accepted before" example:"2026-02-01T12:00:00Z"`
 	Limit     int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most; a page can have fewer and not be the last"`
 	Cursor    string    `query:"cursor" doc:"next_cursor of an earlier page"`
-}
-
-func parseState(name string) (sidehook.DeliveryState, bool) {
-	for _, s := range []sidehook.DeliveryState{sidehook.Pending, sidehook.Delivered, sidehook.Dead, sidehook.Dropped} {
-		if s.String() == name {
-			return s, true
-		}
-	}
-	return 0, false
 }
 
 type deliveryPath struct {
@@ -251,7 +242,7 @@ func (in *replayInput) replay() Replay {
 	}
 	r.EventType = in.Body.EventType
 	for _, name := range in.Body.States {
-		if s, ok := parseState(name); ok { // the schema lets no other through
+		if s, ok := sidehook.ParseDeliveryState(name); ok { // the schema lets no other through
 			r.States = append(r.States, s)
 		}
 	}

@@ -101,7 +101,7 @@ func (f *deliveryFilters) query(v *visit, found *problems) control.DeliveryQuery
 		found.add(v, "id", v.t("deliveries.bad-id"))
 	}
 	if f.Status != "" {
-		if state, ok := stateNamed(f.Status); ok {
+		if state, ok := sidehook.ParseDeliveryState(f.Status); ok {
 			q.State = &state
 		} else {
 			found.add(v, "status", v.t("deliveries.bad-status"))
@@ -109,15 +109,6 @@ func (f *deliveryFilters) query(v *visit, found *problems) control.DeliveryQuery
 	}
 	q.Since, q.Until = v.span(f.Since, f.Until, found)
 	return q
-}
-
-func stateNamed(name string) (sidehook.DeliveryState, bool) {
-	for _, s := range []sidehook.DeliveryState{sidehook.Pending, sidehook.Delivered, sidehook.Dead, sidehook.Dropped} {
-		if s.String() == name {
-			return s, true
-		}
-	}
-	return 0, false
 }
 
 // span reads two times; what is wrong with them becomes problems.

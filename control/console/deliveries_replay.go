@@ -28,7 +28,7 @@ func (p *replayPage) Takes(state string) bool { return slices.Contains(p.States,
 // newReplayPage takes the filters of the log, from which the page is opened.
 func newReplayPage(v *visit) *replayPage {
 	p := &replayPage{Since: v.form("since"), Until: v.form("until"), EventType: v.form("event_type"), States: []string{"dead", "dropped"}}
-	if s, ok := stateNamed(v.form("status")); ok && s.Final() {
+	if s, ok := sidehook.ParseDeliveryState(v.form("status")); ok && s.Final() {
 		p.States = []string{s.String()}
 	}
 	return p
@@ -62,7 +62,7 @@ func (v *visit) replay() error {
 	r := control.Replay{Webhook: v.webhookKey(), EventType: p.EventType}
 	r.Since, r.Until = v.span(p.Since, p.Until, found)
 	for _, name := range p.States {
-		s, ok := stateNamed(name)
+		s, ok := sidehook.ParseDeliveryState(name)
 		if !ok || !s.Final() {
 			found.add(v, "states", v.t("deliveries.bad-status"))
 			break

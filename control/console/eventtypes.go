@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/sidehook/sidehook"
@@ -40,9 +39,7 @@ const (
 type eventTypeList struct {
 	Query    string
 	Products []eventTypeGroup
-	// Page counts from 1.
-	First, Last, Of int
-	Prev, Next      string
+	paging
 	// Total is how many there are, whatever is searched for.
 	Total      int
 	Catalogues []catalogueChoice
@@ -82,19 +79,7 @@ func (v *visit) listEventTypes(code int, data *eventTypeList) error {
 	}
 	data.Total, data.Query = len(all), v.r.URL.Query().Get("q")
 	found := slices.DeleteFunc(all, func(t *sidehook.EventType) bool { return !speaksOf(t, data.Query) })
-	data.Of = len(found)
-	pages := max(1, (len(found)+eventTypeRows-1)/eventTypeRows)
-	page, _ := strconv.Atoi(v.r.URL.Query().Get("page")) // anything else is the first page
-	page = min(max(1, page), pages)
-	from := (page - 1) * eventTypeRows
-	found = found[from:min(from+eventTypeRows, len(found))]
-	data.First, data.Last = from+1, from+len(found)
-	if page > 1 {
-		data.Prev = pageOf(data.Query, page-1)
-	}
-	if page < pages {
-		data.Next = pageOf(data.Query, page+1)
-	}
+	data.paging, found = pageOf(v, found, eventTypeRows, func(page string) string { return searched(data.Query, page) })
 	room := allowance(samplesAllowance)
 	for _, t := range found { // what is around the samples comes first
 		room -= allowance(rowMarkup + 12*len(t.Type) + 5*len(t.Product) + 10*len(sidehook.InLanguage(t.Name, v.lang)))
@@ -116,8 +101,9 @@ func (v *visit) listEventTypes(code int, data *eventTypeList) error {
 	return v.render(code, "eventtypes", data)
 }
 
-func pageOf(query string, page int) string {
-	q := url.Values{"page": {strconv.Itoa(page)}}
+// searched is the link to a page of what a search found.
+func searched(query, page string) string {
+	q := url.Values{"page": {page}}
 	if query != "" {
 		q.Set("q", query)
 	}

@@ -2,7 +2,6 @@ package console
 
 import (
 	"net/http"
-	"strconv"
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/control"
@@ -34,11 +33,8 @@ func (v *visit) webhook() (*sidehook.Webhook, error) {
 
 // webhookList is the data of webhooks.html.
 type webhookList struct {
+	paging
 	Webhooks []*sidehook.Webhook
-	// Page counts from 1.
-	Page, Pages     int
-	First, Last, Of int
-	Prev, Next      string
 }
 
 func (v *visit) listWebhooks() error {
@@ -46,18 +42,8 @@ func (v *visit) listWebhooks() error {
 	if err != nil {
 		return err
 	}
-	data := webhookList{Of: len(all), Pages: max(1, (len(all)+pageRows-1)/pageRows)}
-	data.Page, _ = strconv.Atoi(v.form("page")) // anything else is the first page
-	data.Page = min(max(1, data.Page), data.Pages)
-	from := (data.Page - 1) * pageRows
-	data.Webhooks = all[from:min(from+pageRows, len(all))]
-	data.First, data.Last = from+1, from+len(data.Webhooks)
-	if data.Page > 1 {
-		data.Prev = "?page=" + strconv.Itoa(data.Page-1)
-	}
-	if data.Page < data.Pages {
-		data.Next = "?page=" + strconv.Itoa(data.Page+1)
-	}
+	var data webhookList
+	data.paging, data.Webhooks = pageOf(v, all, pageRows, pageLink)
 	return v.render(http.StatusOK, "webhooks", data)
 }
 

@@ -3,7 +3,6 @@ package console
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/sidehook/sidehook"
@@ -26,9 +25,8 @@ const (
 
 // sidecarList is the data of sidecars.html.
 type sidecarList struct {
-	Sidecars        []sidecarRow
-	First, Last, Of int
-	Prev, Next      string
+	paging
+	Sidecars []sidecarRow
 	// Trouble says why a sidecar was not drained.
 	Trouble string
 }
@@ -43,20 +41,8 @@ type sidecarRow struct {
 }
 
 func (v *visit) listSidecars(code int, trouble string) error {
-	all := v.c.fleet.Sidecars()
-	data := &sidecarList{Of: len(all), Trouble: trouble}
-	pages := max(1, (len(all)+sidecarRows-1)/sidecarRows)
-	page, _ := strconv.Atoi(v.r.URL.Query().Get("page")) // anything else is the first page
-	page = min(max(1, page), pages)
-	from := (page - 1) * sidecarRows
-	all = all[from:min(from+sidecarRows, len(all))]
-	data.First, data.Last = from+1, from+len(all)
-	if page > 1 {
-		data.Prev = "?page=" + strconv.Itoa(page-1)
-	}
-	if page < pages {
-		data.Next = "?page=" + strconv.Itoa(page+1)
-	}
+	page, all := pageOf(v, v.c.fleet.Sidecars(), sidecarRows, pageLink)
+	data := &sidecarList{paging: page, Trouble: trouble}
 	room := allowance(refusalsAllowance)
 	for _, s := range all {
 		data.Sidecars = append(data.Sidecars, showSidecar(s, &room))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/control"
@@ -65,6 +66,15 @@ func RefusalOf(ctx context.Context, log *slog.Logger, err error) *Refusal {
 	}
 	log.ErrorContext(ctx, "request failed", "error", err)
 	return Refuse(http.StatusInternalServerError, "something is wrong in the control plane; its log says what")
+}
+
+// RefusalFor is RefusalOf for a request under way; it tells the client when to try again.
+func RefusalFor(w http.ResponseWriter, r *http.Request, log *slog.Logger, err error) *Refusal {
+	refused := RefusalOf(r.Context(), log, err)
+	if refused.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(refused.RetryAfter))
+	}
+	return refused
 }
 
 // AppOf returns the app that a token is for: paths of the dialects name none, so it takes an app token.

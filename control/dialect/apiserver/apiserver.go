@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/sidehook/sidehook"
@@ -132,7 +131,7 @@ type problem struct {
 }
 
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	refusal := dialect.RefusalOf(r.Context(), h.log, err)
+	refusal := dialect.RefusalFor(w, r, h.log, err)
 	msg, status := refusal.Reason, refusal.Status
 	switch field, _, _ := strings.Cut(refusal.Field, "["); field {
 	case "":
@@ -149,9 +148,6 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		msg = "send HTTP Basic credentials: the id of an app token (tok_…) and the token (" + control.TokenPrefix + "…)"
 	case http.StatusConflict: // the API server has no 409
 		status = http.StatusUnprocessableEntity
-	}
-	if refusal.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(refusal.RetryAfter))
 	}
 	writeJSON(w, status, problem{EC: status, Msg: msg})
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/sidehook/sidehook/control/dialect"
@@ -101,10 +100,7 @@ func failureOf(refused *dialect.Refusal) *failure {
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var f *failure
 	if !errors.As(err, &f) {
-		refused := dialect.RefusalOf(r.Context(), h.log, err)
-		if refused.RetryAfter > 0 {
-			w.Header().Set("Retry-After", strconv.Itoa(refused.RetryAfter))
-		}
+		refused := dialect.RefusalFor(w, r, h.log, err)
 		f = failureOf(refused)
 	}
 	if f.Data.Status == http.StatusUnauthorized {

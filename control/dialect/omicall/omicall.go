@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -151,7 +150,7 @@ func (h *handler) write(w http.ResponseWriter, status int, e envelope) {
 // refuse answers an error. The document is silent about HTTP statuses of failures; they are real ones here, so that a
 // client that looks at either of the two sees that it failed.
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	refusal := dialect.RefusalOf(r.Context(), h.log, err)
+	refusal := dialect.RefusalFor(w, r, h.log, err)
 	message, status := refusal.Reason, refusal.Status
 	if refusal.Field != "" {
 		message = refusal.Field + ": " + message
@@ -161,9 +160,6 @@ func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="sidehook"`)
 	case http.StatusUnprocessableEntity:
 		status = http.StatusBadRequest
-	}
-	if refusal.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(refusal.RetryAfter))
 	}
 	h.write(w, status, envelope{StatusCode: failed, Message: strings.TrimSpace(message)})
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/sidehook/sidehook/control/dialect"
@@ -99,10 +98,7 @@ func failureOf(refused *dialect.Refusal) *failure {
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var f *failure
 	if !errors.As(err, &f) {
-		refused := dialect.RefusalOf(r.Context(), h.log, err)
-		if refused.RetryAfter > 0 {
-			w.Header().Set("Retry-After", strconv.Itoa(refused.RetryAfter))
-		}
+		refused := dialect.RefusalFor(w, r, h.log, err)
 		f = failureOf(refused)
 	}
 	if f.StatusCode == http.StatusUnauthorized {
