@@ -49,8 +49,8 @@ func TestRotateSecret(t *testing.T) {
 	s.check(err)
 	page := r.get(demo + "/" + w.ID)
 	s.clock.move(time.Second)
-	ask := page.submit("/secrets", url.Values{"overlap": {"1h"}}).want(200).wantText("main", "Tạo khóa bí mật mới cho webhook này?")
-	ask.submit("/secrets", nil).follow().want(200).wantText("#toasts", "Webhook đã có khóa bí mật mới")
+	ask := page.submit("/secrets", url.Values{"overlap": {"1h"}}).want(200).wantText("main", "Tạo khoá bí mật mới cho webhook này?")
+	ask.submit("/secrets", nil).follow().want(200).wantText("#toasts", "Webhook đã có khoá bí mật mới")
 	after, err := s.svc.RevealKey(t.Context(), w.Key())
 	s.check(err)
 	all, err := s.svc.ListSecrets(t.Context(), w.Key())
@@ -63,7 +63,7 @@ func TestRotateSecret(t *testing.T) {
 		page.submit("/secrets", url.Values{"overlap": {"24h"}, "confirmed": {"yes"}}).want(303)
 	}
 	s.clock.move(time.Second)
-	page.submit("/secrets", url.Values{"overlap": {"24h"}, "confirmed": {"yes"}}).want(409).wantText("main", "webhook có 5 khóa bí mật còn hiệu lực")
+	page.submit("/secrets", url.Values{"overlap": {"24h"}, "confirmed": {"yes"}}).want(409).wantText("main", "webhook có 5 khoá bí mật còn hiệu lực")
 	page.submit("/secrets", url.Values{"overlap": {"0s"}, "confirmed": {"yes"}}).want(303)
 	for _, overlap := range []string{"", "5m", "-1h", "x"} {
 		page.submit("/secrets", url.Values{"overlap": {overlap}, "confirmed": {"yes"}}).want(400)

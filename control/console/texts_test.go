@@ -99,6 +99,27 @@ func TestTexts(t *testing.T) {
 	}
 }
 
+// TestToneMarks: one way to write them, khoá and not khóa.
+func TestToneMarks(t *testing.T) {
+	files, err := fs.Glob(localeFiles, "locales/*.vi.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		b, err := localeFiles.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			if oldTones.MatchString(line) {
+				t.Errorf("%s sets a tone mark on the first vowel: %s", file, line)
+			}
+		}
+	}
+}
+
+var oldTones = regexp.MustCompile(`(óa|òa|ỏa|õa|ọa|óe|òe|ỏe|õe|ọe)([^\pL]|$)`)
+
 func TestVerbatimTexts(t *testing.T) {
 	texts, err := loadTexts()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 func TestInbox(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ lang, name, create, settings, keys, failNext, failStatus, save, saved, valid, attempt string }{
-		{"vi", "Tên", "Tạo ngăn", "Cài đặt", "Khóa, mỗi dòng một khóa", "Số lần báo lỗi tới", "Mã khi báo lỗi", "Lưu", "Đã lưu", "hợp lệ", "lần gửi 2"},
+		{"vi", "Tên", "Tạo ngăn", "Cài đặt", "Khoá, mỗi dòng một khoá", "Số lần báo lỗi tới", "Mã khi báo lỗi", "Lưu", "Đã lưu", "hợp lệ", "lần gửi 2"},
 		{"en", "Name", "Create bin", "Settings", "Keys, one per line", "Fail the next", "Fail with status", "Save", "Saved", "valid", "attempt 2"},
 	} {
 		t.Run(c.lang, func(t *testing.T) {

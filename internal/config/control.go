@@ -45,7 +45,7 @@ type Control struct {
 type ControlListen struct {
 	// XDS is where sidecars get their configuration and report (gRPC). Default 127.0.0.1:4470.
 	XDS string `yaml:"xds"`
-	// REST is the management API. Default 127.0.0.1:4471.
+	// REST is the management API and the console. Default 127.0.0.1:4471.
 	REST string `yaml:"rest"`
 }
 
