@@ -100,6 +100,11 @@ func (d *deliveries) listCommand() *cobra.Command {
 				return err
 			}
 			defer c.Close()
+			if f.Webhook != "" {
+				if f.Webhook, err = findWebhook(cmd.Context(), c, app, f.Webhook); err != nil {
+					return err
+				}
+			}
 			list, err := c.Deliveries(cmd.Context(), app, f, limit)
 			if err != nil {
 				return fmt.Errorf("cannot list the deliveries of %s: %w", app, err)
@@ -109,7 +114,7 @@ func (d *deliveries) listCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.Webhook, "webhook", "", "only those of this webhook")
+	flags.StringVar(&f.Webhook, "webhook", "", "only those of this webhook, by its ID or name")
 	flags.StringVar(&f.State, "state", "", "only those in this state: "+strings.Join(deliveryStates, ", "))
 	flags.StringVar(&f.EventType, "event-type", "", "only those of events of this type")
 	flags.IntVar(&limit, "limit", limit, "how many to list at most")

@@ -27,10 +27,11 @@ func (c *cli) webhookCommand() *cobra.Command {
 		Aliases: []string{"webhooks"},
 		Short:   "Create, change, test and remove webhooks",
 		Long: `Create, change and remove webhooks: who wants which events, and how they are delivered. Every accepted
-change is pushed to the sidecars at once.`,
+change is pushed to the sidecars at once. A webhook is meant by its ID or by its name.`,
 		Example: `  sidehook webhook create --name CRM --url https://crm.example.com/in --event 'person.*'
   sidehook webhook list
-  sidehook webhook disable wh_…`,
+  sidehook webhook disable wh_…
+  sidehook webhook enable CRM`,
 	}))
 	w := &webhooks{remote: r}
 	group.PersistentFlags().StringVar(&w.named, "app", "", "app (default "+envApp+", or the only app there is)")
@@ -167,7 +168,7 @@ func (w *webhooks) createCommand() *cobra.Command {
 		Use:   "create --name NAME --url URL --event TYPE…",
 		Short: "Create a webhook and print its secret, once",
 		Long: `Create a webhook. It gets events at once. The secret that is printed is what the receiver checks signatures
-with; it is not shown again. A receiver that has a secret already keeps it with --secret-file.`,
+with; it is not shown here again, but the console can show it. A receiver that has a secret already keeps it with --secret-file.`,
 		Example: `  sidehook webhook create --name CRM --url https://crm.example.com/in --event 'person.*' --event payment.received
   sidehook webhook create --name Ads --url https://ads.example.com/in --event '*' --header X-Api-Key=abc --transformer redact
   sidehook webhook create --name Sales --url https://sales.example.com/in --event '*.created' --format twenty --secret-file sales.secret`,
@@ -208,7 +209,7 @@ with; it is not shown again. A receiver that has a secret already keeps it with 
 					return
 				}
 				fmt.Fprintf(out, "Secret: %s\n", printable(created.Secret))
-				fmt.Fprintln(out, "The receiver checks signatures with it. It is not shown again.")
+				fmt.Fprintln(out, "The receiver checks signatures with it. It is not shown here again; the console can show it.")
 			})
 		},
 	}
@@ -254,15 +255,15 @@ func (w *webhooks) getCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "get ID",
 		Short:             "Show a webhook",
-		Args:              takes("the webhook's ID"),
+		Args:              takes("the webhook's ID or name"),
 		ValidArgsFunction: w.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, app, err := w.begin(cmd)
+			c, app, id, err := w.beginWith(cmd, args[0])
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			got, err := c.Webhook(cmd.Context(), app, args[0])
+			got, err := c.Webhook(cmd.Context(), app, id)
 			if err != nil {
 				return fmt.Errorf("cannot get webhook %s: %w", args[0], err)
 			}
@@ -308,7 +309,7 @@ func (w *webhooks) updateCommand() *cobra.Command {
 list, the --signing flags all of signing; --header "" removes all headers, --transformer "" the transformer.`,
 		Example: `  sidehook webhook update wh_… --url https://crm.example.com/v2/in
   sidehook webhook update wh_… --event person.created --event person.deleted --automatic-retry=false`,
-		Args:              takes("the webhook's ID"),
+		Args:              takes("the webhook's ID or name"),
 		ValidArgsFunction: w.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fields, err := f.fields(cmd)
@@ -318,12 +319,12 @@ list, the --signing flags all of signing; --header "" removes all headers, --tra
 			if fields == (client.WebhookFields{}) {
 				return usagef(cmd, "say what to change, for example --url https://…")
 			}
-			c, app, err := w.begin(cmd)
+			c, app, id, err := w.beginWith(cmd, args[0])
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			got, err := c.UpdateWebhook(cmd.Context(), app, args[0], fields)
+			got, err := c.UpdateWebhook(cmd.Context(), app, id, fields)
 			if err != nil {
 				return fmt.Errorf("cannot change webhook %s: %w", args[0], err)
 			}
@@ -341,15 +342,15 @@ func (w *webhooks) actCommand(verb, short string, act action) *cobra.Command {
 	return &cobra.Command{
 		Use:               verb + " ID",
 		Short:             short,
-		Args:              takes("the webhook's ID"),
+		Args:              takes("the webhook's ID or name"),
 		ValidArgsFunction: w.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, app, err := w.begin(cmd)
+			c, app, id, err := w.beginWith(cmd, args[0])
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			result, done, err := act(cmd.Context(), c, app, args[0])
+			result, done, err := act(cmd.Context(), c, app, id)
 			if err != nil {
 				return fmt.Errorf("cannot %s webhook %s: %w", verb, args[0], err)
 			}
@@ -388,7 +389,7 @@ func (w *webhooks) rotateCommand() *cobra.Command {
 signing schemes standard and standard-ed25519 both the new and the old one sign; under twenty and hmac, which have room
 for one signature, the old one signs, and then the new one.`,
 		Example:           `  sidehook webhook rotate wh_… --overlap 48h`,
-		Args:              takes("the webhook's ID"),
+		Args:              takes("the webhook's ID or name"),
 		ValidArgsFunction: w.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wanted := time.Duration(-1) // the control plane's default
@@ -401,12 +402,12 @@ for one signature, the old one signs, and then the new one.`,
 			if err != nil {
 				return err
 			}
-			c, app, err := w.begin(cmd)
+			c, app, id, err := w.beginWith(cmd, args[0])
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			s, err := c.RotateSecretTo(cmd.Context(), app, args[0], wanted, secret)
+			s, err := c.RotateSecretTo(cmd.Context(), app, id, wanted, secret)
 			if err != nil {
 				return fmt.Errorf("cannot rotate the secret of webhook %s: %w", args[0], err)
 			}
@@ -417,7 +418,7 @@ for one signature, the old one signs, and then the new one.`,
 					return
 				}
 				fmt.Fprintf(out, "Secret: %s\n", printable(s.Secret))
-				fmt.Fprintln(out, "It takes over from the old one while the overlap lasts. It is not shown again.")
+				fmt.Fprintln(out, "It takes over from the old one while the overlap lasts. It is not shown here again; the console can show it.")
 			})
 		},
 	}
@@ -430,15 +431,15 @@ func (w *webhooks) secretsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "secrets ID",
 		Short:             "List the secrets of a webhook, without their keys",
-		Args:              takes("the webhook's ID"),
+		Args:              takes("the webhook's ID or name"),
 		ValidArgsFunction: w.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, app, err := w.begin(cmd)
+			c, app, id, err := w.beginWith(cmd, args[0])
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			secrets, err := c.Secrets(cmd.Context(), app, args[0])
+			secrets, err := c.Secrets(cmd.Context(), app, id)
 			if err != nil {
 				return fmt.Errorf("cannot list the secrets of webhook %s: %w", args[0], err)
 			}

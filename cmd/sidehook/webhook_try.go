@@ -21,7 +21,7 @@ func (w *webhooks) testCommand() *cobra.Command {
 Its data is the sample of the app's catalogue unless --data gives some. The exit code is 1 unless the receiver answers 2xx.`,
 		Example: `  sidehook webhook test wh_… --event-type person.created
   sidehook webhook test wh_… --event-type person.created --data @person.json`,
-		Args:              takes("the webhook's ID"),
+		Args:              takes("the webhook's ID or name"),
 		ValidArgsFunction: w.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if eventType == "" {
@@ -31,12 +31,12 @@ Its data is the sample of the app's catalogue unless --data gives some. The exit
 			if err != nil {
 				return err
 			}
-			c, app, err := w.begin(cmd)
+			c, app, id, err := w.beginWith(cmd, args[0])
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			got, err := c.TestWebhook(cmd.Context(), app, args[0], eventType, sample)
+			got, err := c.TestWebhook(cmd.Context(), app, id, eventType, sample)
 			if err != nil {
 				return fmt.Errorf("cannot test webhook %s: %w", args[0], err)
 			}
@@ -89,19 +89,19 @@ func (w *webhooks) replayCommand() *cobra.Command {
 names. Receivers get the same webhook-id as before. What has left the sidecars' history cannot be replayed.`,
 		Example: `  sidehook webhook replay wh_… --since 24h
   sidehook webhook replay wh_… --since "2026-01-31 15:00" --until "2026-01-31 16:00" --state delivered --event-type person.created`,
-		Args:              takes("the webhook's ID"),
+		Args:              takes("the webhook's ID or name"),
 		ValidArgsFunction: w.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if f.Since, f.Until, err = when.read(cmd, time.Now()); err != nil {
 				return err
 			}
-			c, app, err := w.begin(cmd)
+			c, app, id, err := w.beginWith(cmd, args[0])
 			if err != nil {
 				return err
 			}
 			defer c.Close()
-			got, err := c.ReplayWebhook(cmd.Context(), app, args[0], f)
+			got, err := c.ReplayWebhook(cmd.Context(), app, id, f)
 			if err != nil {
 				return fmt.Errorf("cannot replay webhook %s: %w", args[0], err)
 			}
