@@ -218,3 +218,8 @@ func (k *kit) want(what string, got, want any) {
 		k.t.Errorf("%s: got %v, want %v", what, got, want)
 	}
 }
+
+// contextWithin is a context of its own that ends after d.
+func contextWithin(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}
