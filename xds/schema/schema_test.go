@@ -146,6 +146,20 @@ func TestBadSchemas(t *testing.T) {
 	}
 }
 
+// TestFullSizedEvents: an ordinary event as large as one may be is within the steps of a check, which take about one for
+// each of its bytes.
+func TestFullSizedEvents(t *testing.T) {
+	s := compile(t, `{"type":"object","properties":{"lines":{"type":"array","items":{"type":"object","required":["id","sku"],
+		"properties":{"id":{"type":"integer"},"sku":{"type":"string","minLength":1},"name":{"type":"string"},
+		"qty":{"type":"integer","minimum":0},"price":{"type":"number"},"currency":{"enum":["VND","USD"]},
+		"tax":{"type":"number"},"note":{"type":["string","null"]}}}}}}`)
+	line := `{"id":123456,"sku":"ABC-1234","name":"Some product of ours","qty":12,"price":120000,"currency":"VND","tax":0.1,"note":null}`
+	lines := sidehook.DefaultMaxData/(len(line)+1) - 1
+	if err := s.Check([]byte(`{"lines":[` + strings.Repeat(line+",", lines-1) + line + `]}`)); err != nil {
+		t.Errorf("%d lines: %v", lines, err)
+	}
+}
+
 // TestBombs: schemas and data made to take for ever are given up on. The limit is what ends them.
 func TestBombs(t *testing.T) {
 	double := func(keyword string) string {
