@@ -14,8 +14,10 @@ func senderOptions(o *config.Outbound) (send.Options, error) {
 		Guard: send.NewGuard(send.GuardOptions{
 			AllowLoopback: o.AllowLoopback, AllowPrivate: o.AllowPrivate, Allow: o.AllowedPrefixes, Deny: o.DeniedPrefixes,
 		}),
-		HTTP2:          o.HTTP2,
-		MaxIdlePerHost: o.PerWebhook,
+		HTTP2: o.HTTP2,
+		// Many webhooks may share a host, and with fewer places every other request would make a connection of its own.
+		// What a burst leaves ages out.
+		MaxIdlePerHost: o.MaxInFlight,
 	}
 	var err error
 	if opts.TLSRules, err = send.LoadTLS(tlsRules(o)); err != nil {
