@@ -18,6 +18,12 @@ const (
 	minKeepalive      = 5 * time.Second
 	handshakeTimeout  = 10 * time.Second
 	maxHeaderBytes    = 16 << 10
+
+	// How many bytes a client may be ahead of what is read, for each stream and for the connection. Fixed windows save
+	// the pings by which gRPC would measure the connection with nearly every message; they are large enough for batches
+	// to arrive while the ones before are stored, and WindowBytes bounds those.
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
 )
 
 // GRPC is a gRPC server with EventService, health and reflection. Serve it on as many listeners as wanted.
@@ -36,6 +42,9 @@ func NewGRPC(s *Server, opts ...grpc.ServerOption) *GRPC {
 		grpc.MaxConcurrentStreams(maxStreamsPerConn),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.StaticStreamWindowSize(streamWindow),
+		grpc.StaticConnWindowSize(connWindow),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minKeepalive, PermitWithoutStream: true}),
 		// Handlers have returned when Stop returns.
 		grpc.WaitForHandlers(true),
