@@ -105,41 +105,48 @@ func (d *dedupe) forget(now int64) (upTo uint64) {
 	return upTo
 }
 
-// hashSet is an open-addressing set of hashes. A zero hash marks a free slot.
+// hashSet is an open-addressing set of hashes. Beside each slot stands a tag, zero when the slot is free: nearly every
+// lookup is for a hash that is not there, and tags tell so within a line of the processor's cache.
 type hashSet struct {
 	slots []idHash
+	tags  []byte
 	n     int
 }
 
+// tagOf is a byte of the hash that its place does not follow from, and never zero.
+func tagOf(h idHash) byte { return h[8] | 1 }
+
 func (s *hashSet) slot(h idHash) int {
 	hi, _ := bits.Mul64(binary.LittleEndian.Uint64(h[:]), uint64(len(s.slots)))
-	i := int(hi)
-	for s.slots[i] != (idHash{}) && s.slots[i] != h {
-		if i++; i == len(s.slots) {
+	i, tag := int(hi), tagOf(h)
+	for s.tags[i] != 0 && (s.tags[i] != tag || s.slots[i] != h) {
+		if i++; i == len(s.tags) {
 			i = 0
 		}
 	}
 	return i
 }
 
-func (s *hashSet) has(h idHash) bool { return s.n > 0 && s.slots[s.slot(h)] == h }
+func (s *hashSet) has(h idHash) bool { return s.n > 0 && s.tags[s.slot(h)] != 0 }
 
 func (s *hashSet) add(h idHash) {
 	if 5*(s.n+1) > 4*len(s.slots) {
 		s.grow()
 	}
-	if i := s.slot(h); s.slots[i] != h {
-		s.slots[i] = h
+	if i := s.slot(h); s.tags[i] == 0 {
+		s.slots[i], s.tags[i] = h, tagOf(h)
 		s.n++
 	}
 }
 
 func (s *hashSet) grow() {
-	old := s.slots
-	s.slots = make([]idHash, max(64, len(old)*3/2))
-	for _, h := range old {
-		if h != (idHash{}) {
-			s.slots[s.slot(h)] = h
+	slots, tags := s.slots, s.tags
+	size := max(64, len(slots)*3/2)
+	s.slots, s.tags = make([]idHash, size), make([]byte, size)
+	for i, h := range slots {
+		if tags[i] != 0 {
+			at := s.slot(h)
+			s.slots[at], s.tags[at] = h, tags[i]
 		}
 	}
 }
@@ -147,7 +154,7 @@ func (s *hashSet) grow() {
 // reset empties the set and keeps its room.
 func (s *hashSet) reset() {
 	if s.n > 0 {
-		clear(s.slots)
+		clear(s.tags)
 		s.n = 0
 	}
 }
