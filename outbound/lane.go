@@ -15,7 +15,7 @@ import (
 // Sizes of a lane.
 const (
 	claimSize = 256 // deliveries claimed from the store at once
-	lowWater  = 64  // ring length below which a lane with a due queue claims more
+	lowWater  = 64  // ring length below which a lane with a due queue always claims more
 	// ringPerSlot bounds the deliveries a lane holds in memory, per request it may have in flight: an endpoint in
 	// trouble, which may have few, holds little.
 	ringPerSlot  = 16
@@ -267,7 +267,7 @@ func (l *lane) next(first bool) (*job, *route) {
 		if !l.open() || now.Before(l.pausedUntil) || l.active > l.limit || l.awaitsRate(now) {
 			break
 		}
-		if l.ring.len() < lowWater && l.isDue(now) && l.mayLoad() {
+		if l.runsLow() && l.isDue(now) && l.mayLoad() {
 			l.load(now, min(claimSize, l.ringCap()-l.ring.len()))
 			continue
 		}
@@ -282,6 +282,18 @@ func (l *lane) next(first bool) (*job, *route) {
 	}
 	l.leave()
 	return nil, nil
+}
+
+// runsLow reports whether deliveries that are due should be claimed now; mu is held. While any are due new events go to
+// the durable queue as well, which costs far more than memory, so a working endpoint's lane makes good use of its ring
+// to get to the queue's end: a steady load that is somewhat more than the low water would keep it there for ever.
+func (l *lane) runsLow() bool {
+	n := l.ring.len()
+	if n < lowWater {
+		return true
+	}
+	return l.order == nil && l.proven && n+l.reserved+claimSize <= l.ringCap() &&
+		l.e.inMemory.Load()+claimSize <= int64(l.e.opts.MaxInMemory)
 }
 
 // mayLoad reports whether deliveries may be claimed; mu is held.
