@@ -156,6 +156,12 @@ func (c *sidecar) answer(command *fleetv1.Command) *fleetv1.Answer {
 		return &fleetv1.Answer{Result: &fleetv1.Answer_Retried{Retried: &fleetv1.Retried{}}}
 	case *fleetv1.Command_ReplayDeliveries:
 		return &fleetv1.Answer{Result: &fleetv1.Answer_Replayed{Replayed: &fleetv1.Replayed{Deliveries: 3}}}
+	case *fleetv1.Command_SendTestEvent:
+		return &fleetv1.Answer{Result: &fleetv1.Answer_TestSent{TestSent: &fleetv1.TestSent{
+			DeliveryId: sidehook.DeliveryID{Batch: 1}.String(), Attempt: &fleetv1.Attempt{
+				Number: 1, Url: "https://example.com/in", Error: "timeout after 15s <b>", Outcome: fleetv1.OutcomeKind_OUTCOME_KIND_DEAD,
+			},
+		}}}
 	case *fleetv1.Command_Drain:
 		return &fleetv1.Answer{Result: &fleetv1.Answer_Draining{Draining: &fleetv1.Draining{Pending: 7}}}
 	}

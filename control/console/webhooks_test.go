@@ -313,6 +313,23 @@ func TestMoreHeaderRowsWithoutScripts(t *testing.T) {
 	}
 }
 
+// TestFailedTest: why a test failed follows its verdict, and the sidecar is given no longer than the webhook's timeout and
+// what is around an attempt.
+func TestFailedTest(t *testing.T) {
+	for lang, want := range map[string]string{
+		"en": "The test failed: timeout after 15s <b>", "vi": "Kiểm tra không thành công: timeout after 15s <b>",
+	} {
+		s := newSite(t)
+		w := s.makeWebhook("One")
+		car := s.sidecar(s.serveFleet(), "edge-1", "demo")
+		page := s.signedIn(lang).get(demo + "/" + w.ID + "/test").want(200)
+		page.submit("/test", url.Values{"event_type": {"order.created"}}).want(200).wantText("#test", want)
+		if c := car.commands(); len(c) != 1 || c[0].GetWithin().AsDuration() > w.Timeout+10*time.Second {
+			t.Errorf("the sidecar was asked %v", c)
+		}
+	}
+}
+
 func TestTestPage(t *testing.T) {
 	s := newSite(t)
 	w := s.makeWebhook("One")
