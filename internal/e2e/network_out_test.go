@@ -24,6 +24,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
+
+	eventsv1 "github.com/sidehook/sidehook/api/events/v1"
 )
 
 // outside is a public address that no test machine reaches by itself.
@@ -117,8 +121,9 @@ func TestNetworkProxy(t *testing.T) {
 	pl.write("webhooks.yaml", text)
 	s := pl.open()
 	ids := numbered("evt", 50)
+	events := eventsv1.NewEventServiceClient(dialEvents(t, s.grpc))
 	for _, id := range ids { // one after the other
-		publish(t, s.grpc, "person.created", id)
+		publishOn(t, events, id)
 		far.awaitArrival(t, id)
 		near.awaitArrival(t, id)
 		s.awaitIdle()
@@ -137,6 +142,15 @@ func TestNetworkProxy(t *testing.T) {
 	s.stop(syscall.SIGTERM)
 	if said := s.out.String() + s.log.String(); strings.Contains(said, "hush") {
 		t.Errorf("the login of the proxy shows: %s", said)
+	}
+}
+
+// publishOn emits an event over a connection that there is already.
+func publishOn(t *testing.T, events eventsv1.EventServiceClient, id string) {
+	t.Helper()
+	one := &eventsv1.PublishRequest{Events: []*eventsv1.Event{newEvent(id, "person.created")}}
+	if _, err := events.Publish(t.Context(), one, grpc.WaitForReady(true)); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -261,11 +275,11 @@ func TestNetworkTLS(t *testing.T) {
 	mu.Unlock()
 
 	pl.files("client", own.issue("second", nil))
-	n := 0
+	events, n := eventsv1.NewEventServiceClient(dialEvents(t, s.grpc)), 0
 	await(t, "the new certificate is used", func() error {
 		n++
 		id := fmt.Sprintf("evt_rotated_%d", n)
-		publish(t, s.grpc, "person.created", id)
+		publishOn(t, events, id)
 		e.awaitArrival(t, id)
 		mu.Lock()
 		defer mu.Unlock()
