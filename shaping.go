@@ -1,6 +1,9 @@
 package sidehook
 
-import "math"
+import (
+	"math"
+	"unicode/utf8"
+)
 
 // Ordering says in which order a webhook gets its events.
 type Ordering string
@@ -27,6 +30,7 @@ const (
 	MinRatePerSecond = 0.001
 	MaxRatePerSecond = 100_000
 	MaxRateBurst     = 100_000
+	MaxFilter        = 2048 // bytes
 )
 
 // IsZero reports whether there is no limit.
@@ -75,11 +79,16 @@ func (w *Webhook) Sample() float64 {
 	return *w.HistorySample
 }
 
-// validateShaping checks what bounds and orders deliveries.
+// validateShaping checks what orders, bounds or leaves out deliveries. Whether the filter can be compiled is for xds/filter
+// to say.
 func (w *Webhook) validateShaping() error {
 	switch {
 	case w.Ordering != OrderingNone && w.Ordering != OrderingKey:
 		return Fieldf("ordering", "must be %s or %s", OrderingNone, OrderingKey)
+	case len(w.Filter) > MaxFilter:
+		return Fieldf("filter", "must be at most %d bytes", MaxFilter)
+	case !utf8.ValidString(w.Filter):
+		return Fieldf("filter", "must be UTF-8")
 	case !(w.Sample() >= 0 && w.Sample() <= 1): // NaN too
 		return Fieldf("history_sample", "must be 0 to 1")
 	case w.DisabledCause != DisabledByPerson && w.DisabledCause != DisabledByGone && w.DisabledCause != DisabledByFailing:

@@ -46,6 +46,8 @@ type Webhook struct {
 	Ordering Ordering
 	// RateLimit: none by default.
 	RateLimit RateLimit
+	// Filter is a CEL expression that an event must meet besides Events; empty for none. See xds/filter.
+	Filter string
 	// HistorySample is the share, 0 to 1, of successful deliveries whose attempt is kept in the history; nil for all.
 	// Attempts that fail are always kept. See Sample.
 	HistorySample *float64

@@ -130,6 +130,7 @@ type webhookRecord struct {
 	DisabledAt     time.Time       `json:"disabled_at,omitzero"`
 	Ordering       string          `json:"ordering,omitempty"` // absent: none
 	RateLimit      *rateRecord     `json:"rate_limit,omitempty"`
+	Filter         string          `json:"filter,omitempty"`
 	HistorySample  *float64        `json:"history_sample,omitempty"` // absent: 1
 	CreatedAt      time.Time       `json:"created_at"`
 	UpdatedAt      time.Time       `json:"updated_at"`

@@ -14,7 +14,8 @@ type rateRecord struct {
 
 // shapingToRecord notes what orders and bounds deliveries, and since when a webhook is disabled.
 func shapingToRecord(r *webhookRecord, w *sidehook.Webhook) {
-	r.DisabledCause, r.DisabledAt, r.HistorySample = string(w.DisabledCause), w.DisabledAt, w.HistorySample
+	r.DisabledCause, r.DisabledAt = string(w.DisabledCause), w.DisabledAt
+	r.Filter, r.HistorySample = w.Filter, w.HistorySample
 	if w.Ordering != sidehook.OrderingNone {
 		r.Ordering = string(w.Ordering)
 	}
@@ -24,7 +25,8 @@ func shapingToRecord(r *webhookRecord, w *sidehook.Webhook) {
 }
 
 func shapingOfRecord(w *sidehook.Webhook, r *webhookRecord) {
-	w.DisabledCause, w.DisabledAt, w.HistorySample = sidehook.DisabledCause(r.DisabledCause), r.DisabledAt, r.HistorySample
+	w.DisabledCause, w.DisabledAt = sidehook.DisabledCause(r.DisabledCause), r.DisabledAt
+	w.Filter, w.HistorySample = r.Filter, r.HistorySample
 	w.Ordering = cmp.Or(sidehook.Ordering(r.Ordering), sidehook.OrderingNone)
 	if r.RateLimit != nil {
 		w.RateLimit = sidehook.RateLimit{PerSecond: r.RateLimit.PerSecond, Burst: r.RateLimit.Burst}

@@ -20,7 +20,7 @@ func TestWebhookLifecycle(t *testing.T) {
 	made := p.do(p.admin, "POST", all, `{"name":" CRM ","url":"https://example.com/in","events":["person.*","*.created"],
 		"headers":[{"key":"X-A","value":"1"}],"automatic_retry":false,"format":"cloudevents","transformer":"redact",
 		"timeout":"2s","retry_policy":{"schedule":["5s","5m"]},"ordering":"key","rate_limit":{"per_second":2.5},
-		"history_sample":0}`).want(201)
+		"history_sample":0,"filter":"data.amount > 100"}`).want(201)
 	id := made.str("id")
 	if !regexp.MustCompile(`^wh_[a-z2-7]{20,}$`).MatchString(id) {
 		t.Errorf("id is %q", id)
@@ -31,7 +31,7 @@ func TestWebhookLifecycle(t *testing.T) {
 	for field, want := range map[string]any{
 		"app": "demo", "name": "CRM", "url": "https://example.com/in", "automatic_retry": false, "format": "cloudevents",
 		"transformer": "redact", "timeout": "2s", "status": "enabled",
-		"ordering": "key", "history_sample": 0.0,
+		"ordering": "key", "history_sample": 0.0, "filter": "data.amount > 100",
 	} {
 		if made.body[field] != want {
 			t.Errorf("%s is %v, want %v", field, made.body[field], want)
@@ -59,10 +59,10 @@ func TestWebhookLifecycle(t *testing.T) {
 	}
 
 	patched := p.do(p.admin, "PATCH", all+"/"+id, `{"name":"Sales","headers":null,"automatic_retry":null,"retry_policy":null,
-		"timeout":null,"transformer":null,"format":null,"ordering":null,"rate_limit":null,"history_sample":null}`).want(200)
+		"timeout":null,"transformer":null,"format":null,"filter":null,"ordering":null,"rate_limit":null,"history_sample":null}`).want(200)
 	for field, want := range map[string]any{
 		"name": "Sales", "automatic_retry": true, "format": "standard", "timeout": "15s", "transformer": nil,
-		"ordering": "none", "rate_limit": nil, "history_sample": 1.0,
+		"filter": nil, "ordering": "none", "rate_limit": nil, "history_sample": 1.0,
 		"retry_policy": nil, "url": "https://example.com/in", "created_at": made.body["created_at"],
 	} {
 		if patched.body[field] != want {
@@ -158,6 +158,9 @@ func TestBadWebhooks(t *testing.T) {
 		{"bad wait", "retry_policy", `{"schedule":["5s","soon"]}`, "body.retry_policy.schedule[1]", "duration"},
 		{"short wait", "retry_policy", `{"schedule":["5s","1ms"]}`, "body.retry_policy.schedule[1]", "1s"},
 		{"unknown in policy", "retry_policy", `{"max":3}`, "body.retry_policy.max", "not a known field"},
+		{"bad filter", "filter", `"data.x >"`, "body.filter", "line 1, column 9"},
+		{"filter of no bool", "filter", `"size(type)"`, "body.filter", "true or false"},
+		{"long filter", "filter", `"` + strings.Repeat("x", 2049) + `"`, "body.filter", "at most 2048"},
 		{"unknown ordering", "ordering", `"strict"`, "body.ordering", "none or key"},
 		{"number as ordering", "ordering", `1`, "body.ordering", "must be a string"},
 		{"no rate", "rate_limit", `{"burst":3}`, "body.rate_limit.per_second", "is required"},

@@ -57,6 +57,7 @@ type webhookView struct {
 	Status         string           `json:"status" enum:"enabled,disabled"`
 	Ordering       string           `json:"ordering" enum:"none,key"`
 	RateLimit      *rateLimitView   `json:"rate_limit,omitempty" doc:"Absent: no limit"`
+	Filter         string           `json:"filter,omitempty"`
 	HistorySample  float64          `json:"history_sample"`
 	DisabledReason string           `json:"disabled_reason,omitempty"`
 	DisabledCause  string           `json:"disabled_cause,omitempty" enum:"gone,failing" doc:"Absent when a person disabled it; gone: the endpoint answered 410; failing: nothing but failure for too long"`
@@ -137,6 +138,7 @@ type webhookFields struct {
 	RetryPolicy    optional[retryPolicyView] `json:"retry_policy,omitempty" doc:"When to try again. Default: 5s, 5m, 30m, 2h, 5h, 10h, 14h, 20h, 24h"`
 	Ordering       optional[string]          `json:"ordering,omitempty" doc:"none (default), or key: events of one ordering key one at a time, in the order in which they were accepted"`
 	RateLimit      optional[rateLimitView]   `json:"rate_limit,omitempty" doc:"How many attempts it gets from one sidecar, replaced as a whole. Default: no limit"`
+	Filter         optional[string]          `json:"filter,omitempty" doc:"CEL expression over type, source, subject, time, app and data that an event must meet besides events; at most 2048 bytes. Default none" example:"data.amount > 100"`
 	HistorySample  optional[float64]         `json:"history_sample,omitempty" doc:"Share, 0 to 1, of successful deliveries whose attempt is kept in the history; failed attempts always are. Default 1" example:"0.1"`
 	// Secret is for new webhooks alone.
 	Secret *string `json:"secret,omitempty" doc:"The key that the receiver has already: whsec_… for every scheme, whsk_… for the standard ones, or plain text of 8 to 256 bytes for twenty and hmac, where the text as it stands is the key. Default: a new one"`

@@ -10,6 +10,7 @@ type rateLimitView struct {
 
 // viewShaping shows what orders and bounds deliveries, and since when a webhook is disabled.
 func viewShaping(v *webhookView, w *sidehook.Webhook) {
+	v.Filter = w.Filter
 	v.Ordering, v.HistorySample, v.DisabledCause = string(w.Ordering), w.Sample(), string(w.DisabledCause)
 	if !w.RateLimit.IsZero() {
 		v.RateLimit = &rateLimitView{w.RateLimit.PerSecond, w.RateLimit.Burst}
@@ -23,6 +24,7 @@ func (f *webhookFields) patchShaping(p *WebhookPatch) error {
 	if ordering := f.Ordering.patch(""); ordering != nil {
 		p.Ordering = (*sidehook.Ordering)(ordering)
 	}
+	p.Filter = f.Filter.patch("")
 	p.HistorySample = f.HistorySample.patch(1)
 	if !f.RateLimit.sent {
 		return nil

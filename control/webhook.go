@@ -10,6 +10,7 @@ import (
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/storage"
+	"github.com/sidehook/sidehook/xds"
 )
 
 // MaxReason bounds a reason for disabling a webhook, in bytes.
@@ -35,7 +36,7 @@ func (s *Service) createWebhook(ctx context.Context, spec sidehook.Webhook, extr
 	w.Normalize()
 	settleStatus(&w, s.now())
 	extras.applyStatus(&w, s.now())
-	if err := w.Validate(); err != nil {
+	if err := validate(&w); err != nil {
 		return nil, sidehook.Key{}, err
 	}
 	key, err := keyFor(&w, extras.Key)
@@ -51,6 +52,14 @@ func (s *Service) createWebhook(ctx context.Context, spec sidehook.Webhook, extr
 	}
 	s.log.InfoContext(ctx, "webhook created", "app", w.App, "webhook", w.ID)
 	return &w, key, nil
+}
+
+// validate checks a normalized webhook, its filter included.
+func validate(w *sidehook.Webhook) error {
+	if err := w.Validate(); err != nil {
+		return err
+	}
+	return xds.CheckFilter(w)
 }
 
 // addWebhook stores a new webhook with its first secret.
@@ -187,6 +196,7 @@ type WebhookPatch struct {
 	Ordering      *sidehook.Ordering // empty: the default
 	// RateLimit; the zero value for none.
 	RateLimit *sidehook.RateLimit
+	Filter    *string // empty: none
 	// HistorySample is a share, 0 to 1.
 	HistorySample *float64
 }
@@ -213,6 +223,7 @@ func (p *WebhookPatch) apply(w *sidehook.Webhook) {
 	}
 	set(&w.Ordering, p.Ordering)
 	set(&w.RateLimit, p.RateLimit)
+	set(&w.Filter, p.Filter)
 	if p.HistorySample != nil {
 		sample := *p.HistorySample
 		w.HistorySample = &sample
@@ -235,7 +246,7 @@ func (s *Service) patchWebhook(ctx context.Context, k sidehook.WebhookKey, patch
 		extras.applyStatus(w, t.now)
 		w.Name = strings.TrimSpace(w.Name)
 		w.Normalize()
-		if err := w.Validate(); err != nil {
+		if err := validate(w); err != nil {
 			return false, err
 		}
 		if err := allowURL(t, w); err != nil {

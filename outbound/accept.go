@@ -110,7 +110,7 @@ func (e *Engine) submit(ctx context.Context, events []*sidehook.Event, released 
 			if !app.known.has(ev.Type) {
 				e.counters.unknownTaken.Add(1)
 			}
-			*buf = app.match(ev.Type, (*buf)[:0])
+			*buf = e.filter(app, ev, app.match(ev.Type, (*buf)[:0]))
 			if len(*buf) == 0 {
 				r.results[i] = Accepting{Disposition: Unmatched}
 				break

@@ -12,6 +12,7 @@ import (
 	"github.com/sidehook/sidehook/outbound/sign"
 	"github.com/sidehook/sidehook/storage"
 	"github.com/sidehook/sidehook/xds"
+	"github.com/sidehook/sidehook/xds/filter"
 )
 
 // config is a Snapshot compiled for the hot path. It is immutable.
@@ -26,7 +27,9 @@ type appConfig struct {
 	routes map[string]*route
 	index  *match.Index
 	lanes  []*lane // in the order of the index
-	known  known
+	// filters of the webhooks, in the order of the index; nil when none has one.
+	filters []*filter.Filter
+	known   known
 	// shy are types that the webhooks at some positions get only when one of their patterns is the type itself.
 	shy map[string][]int
 }
@@ -37,6 +40,7 @@ type route struct {
 	endpoint *send.Endpoint
 	format   format.Format
 	signer   *sign.Signer
+	filter   *filter.Filter // nil for none
 }
 
 // Apply makes a Snapshot the configuration in use. Everything that can fail is done before anything changes: on an
@@ -102,6 +106,8 @@ func (e *Engine) compileApp(source *xds.App, before *appConfig) (*appConfig, []*
 	app := &appConfig{source: source, known: known, routes: make(map[string]*route, len(source.Webhooks))}
 	var changed []*route
 	var patterns [][]string
+	var filters []*filter.Filter
+	filtered := false
 	for _, w := range source.Webhooks {
 		var r *route
 		if before != nil {
@@ -124,9 +130,14 @@ func (e *Engine) compileApp(source *xds.App, before *appConfig) (*appConfig, []*
 				app.shy[typ] = append(app.shy[typ], len(app.lanes))
 			}
 			app.lanes = append(app.lanes, e.lane(w.Key()))
+			filters = append(filters, r.filter)
+			filtered = filtered || r.filter != nil
 		}
 	}
 	app.index = match.Compile(patterns)
+	if filtered {
+		app.filters = filters
+	}
 	return app, changed, nil
 }
 
@@ -179,7 +190,13 @@ func compileRoute(w *xds.Webhook) (*route, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &route{webhook: w, endpoint: endpoint, format: f, signer: signer}, nil
+	r := &route{webhook: w, endpoint: endpoint, format: f, signer: signer}
+	if w.Filter != "" {
+		if r.filter, err = filter.Compile(w.Filter); err != nil {
+			return nil, sidehook.Under("filter", err)
+		}
+	}
+	return r, nil
 }
 
 // releaseHeld matches the events that came in before there was configuration, and appends them again with their

@@ -73,6 +73,8 @@ type lane struct {
 	order   *order // nil: as they come
 	rate    rate
 
+	filterFailed *route // whose filter had no answer for some event
+
 	pausedUntil time.Time // transformer away, no live secret: the lane waits, no attempt is counted
 	pauseReason string
 	pauses      int // in a row, for backoff

@@ -15,6 +15,7 @@ type counters struct {
 	invalidTaken, invalidRefused          atomic.Int64
 	delivered, dead, dropped              atomic.Int64
 	attempts, failed                      atomic.Int64
+	filtered, filterErrors                atomic.Int64
 }
 
 func (c *counters) count(a *sidehook.Attempt) {
@@ -44,6 +45,9 @@ type Counts struct {
 	Delivered, Dead, Dropped              int64
 	Attempts, Failed                      int64
 	InMemory                              int64
+	// Filtered counts events that a webhook's patterns matched and its filter did not; FilterErrors those of them for which
+	// the filter had no answer.
+	Filtered, FilterErrors int64
 }
 
 // Counts returns the engine's counters.
@@ -55,6 +59,7 @@ func (e *Engine) Counts() Counts {
 		InvalidTaken: c.invalidTaken.Load(), InvalidRefused: c.invalidRefused.Load(),
 		Delivered: c.delivered.Load(), Dead: c.dead.Load(), Dropped: c.dropped.Load(),
 		Attempts: c.attempts.Load(), Failed: c.failed.Load(), InMemory: e.inMemory.Load(),
+		Filtered: c.filtered.Load(), FilterErrors: c.filterErrors.Load(),
 	}
 }
 

@@ -207,6 +207,9 @@ func WebhookFromProto(m *configv1.Webhook) (*sidehook.Webhook, error) {
 	if err := w.Validate(); err != nil {
 		return nil, err
 	}
+	if err := CheckFilter(w); err != nil {
+		return nil, err
+	}
 	return w, nil
 }
 

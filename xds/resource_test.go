@@ -49,6 +49,7 @@ func TestRoundTrip(t *testing.T) {
 		TimestampHeader: "X-T",
 	}
 	full.Ordering, full.RateLimit = sidehook.OrderingKey, sidehook.RateLimit{PerSecond: 0.5, Burst: 3}
+	full.Filter = `data.amount > 100`
 	full.HistorySample, full.DisabledCause, full.DisabledAt = new(0.0), sidehook.DisabledByFailing, at
 	full.Timeout, full.CreatedAt, full.UpdatedAt = 3*time.Second, at, at.Add(time.Hour)
 	secret := testSecret("full", "s1")
@@ -189,6 +190,8 @@ func TestParseRefuses(t *testing.T) {
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Signing = &configv1.Signing{Scheme: "hmac"} }), "signing.header: "},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Signing = &configv1.Signing{Encoding: "hex"} }), "signing.encoding: "},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Status = 9 }), "status: "},
+		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Filter = "type ==" }), "filter: line 1, column 8: "},
+		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Filter = strings.Repeat("x", 2049) }), "filter: must be at most"},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.Ordering = 9 }), "ordering: "},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.DisabledCause = 9 }), "disabled_cause: "},
 		{wName, WebhookType, webhook(func(m *configv1.Webhook) { m.RateLimit = &configv1.RateLimit{} }), "rate_limit.per_second: "},

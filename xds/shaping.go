@@ -5,7 +5,17 @@ import (
 
 	"github.com/sidehook/sidehook"
 	configv1 "github.com/sidehook/sidehook/api/config/v1"
+	"github.com/sidehook/sidehook/xds/filter"
 )
+
+// CheckFilter reports why a webhook's filter cannot be compiled, as a *sidehook.FieldError of the field filter.
+func CheckFilter(w *sidehook.Webhook) error {
+	if w.Filter == "" {
+		return nil
+	}
+	_, err := filter.Compile(w.Filter)
+	return sidehook.Under("filter", err)
+}
 
 var orderings = map[configv1.Ordering]sidehook.Ordering{
 	configv1.Ordering_ORDERING_UNSPECIFIED: sidehook.OrderingNone,
@@ -38,7 +48,7 @@ func shapingFromProto(w *sidehook.Webhook, m *configv1.Webhook) error {
 		}
 		w.RateLimit = sidehook.RateLimit{PerSecond: l.GetPerSecond(), Burst: int(min(l.GetBurst(), math.MaxInt32))}
 	}
-	w.HistorySample = m.HistorySample
+	w.Filter, w.HistorySample = m.GetFilter(), m.HistorySample
 	return nil
 }
 
@@ -55,5 +65,5 @@ func shapingToProto(m *configv1.Webhook, w *sidehook.Webhook) {
 	if !w.RateLimit.IsZero() {
 		m.RateLimit = &configv1.RateLimit{PerSecond: w.RateLimit.PerSecond, Burst: uint32(max(0, w.RateLimit.Burst))}
 	}
-	m.HistorySample = w.HistorySample
+	m.Filter, m.HistorySample = w.Filter, w.HistorySample
 }

@@ -290,7 +290,7 @@ func printWebhook(out io.Writer, w *client.Webhook) {
 	pairs = append(pairs,
 		"Automatic retry", yesNo(w.AutomaticRetry), "Retry schedule", schedule, "Timeout", w.Timeout,
 		"Format", w.Format, "Signing", describeSigning(w.Signing), "Transformer", w.Transformer,
-		"Ordering", w.Ordering, "Rate limit", describeRate(w.RateLimit), "History sample", describeSample(w.HistorySample),
+		"Filter", w.Filter, "Ordering", w.Ordering, "Rate limit", describeRate(w.RateLimit), "History sample", describeSample(w.HistorySample),
 		"Created", timeCell(w.CreatedAt), "Updated", timeCell(w.UpdatedAt))
 	if h := w.Health; h != nil {
 		pairs = append(pairs, "Delivered", count(h.Delivered), "Dead", count(h.Dead), "Failed attempts", count(h.FailedAttempts),

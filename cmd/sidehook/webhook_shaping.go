@@ -14,6 +14,7 @@ import (
 // shapingFlags are what orders and bounds the deliveries of a webhook, as flags.
 type shapingFlags struct {
 	ordering, rateLimit string
+	filter              string
 	historySample       float64
 }
 
@@ -24,6 +25,8 @@ func (f *shapingFlags) register(cmd *cobra.Command) {
 		"key: events of one ordering key one at a time, in the order accepted; none: as they come (default none)")
 	flags.StringVar(&f.rateLimit, "rate-limit", "",
 		`attempts per second from one sidecar, with a burst after a colon, such as 10 or 0.5:3; "none" for no limit`)
+	flags.StringVar(&f.filter, "filter", "",
+		`CEL expression that an event must meet besides --event, such as 'data.amount > 100'; "" for none`)
 	flags.Float64Var(&f.historySample, "history-sample", 1,
 		"share, 0 to 1, of successful deliveries whose attempt is kept in the history")
 	_ = cmd.RegisterFlagCompletionFunc("ordering", cobra.FixedCompletions(orderings, cobra.ShellCompDirectiveNoFileComp))
@@ -33,6 +36,9 @@ func (f *shapingFlags) read(cmd *cobra.Command, out *client.WebhookFields) error
 	changed := cmd.Flags().Changed
 	if changed("ordering") {
 		out.Ordering = &f.ordering
+	}
+	if changed("filter") {
+		out.Filter = &f.filter
 	}
 	if changed("history-sample") {
 		out.HistorySample = &f.historySample

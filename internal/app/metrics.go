@@ -63,6 +63,10 @@ var (
 		"Attempts since the start.", nil, nil)
 	descFailed = prometheus.NewDesc("sidehook_attempts_failed_total",
 		"Attempts since the start that failed.", nil, nil)
+	descFiltered = prometheus.NewDesc("sidehook_filtered_total",
+		"Events since the start that the patterns of a webhook matched and its filter did not.", nil, nil)
+	descFilterErrors = prometheus.NewDesc("sidehook_filter_errors_total",
+		"Those of them for which the filter had no answer.", nil, nil)
 	descPending = prometheus.NewDesc("sidehook_pending_deliveries",
 		"Deliveries that have not ended, held events included.", nil, nil)
 	descHeld = prometheus.NewDesc("sidehook_held_events",
@@ -118,6 +122,8 @@ func (c *sidecarCollector) Collect(ch chan<- prometheus.Metric) {
 	counter(descEvents, counts.Duplicates, "duplicate")
 	counter(descEvents, counts.Unmatched, "unmatched")
 	counter(descEvents, counts.Held, "held")
+	counter(descFiltered, counts.Filtered)
+	counter(descFilterErrors, counts.FilterErrors)
 	counter(descUnknown, counts.UnknownTaken, "taken")
 	counter(descUnknown, counts.UnknownRefused, "refused")
 	counter(descInvalid, counts.InvalidTaken, "taken")

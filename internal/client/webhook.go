@@ -22,6 +22,7 @@ type Webhook struct {
 	RetryPolicy    *RetryPolicy `json:"retry_policy,omitempty"`
 	Ordering       string       `json:"ordering"`
 	RateLimit      *RateLimit   `json:"rate_limit,omitempty"` // nil: no limit
+	Filter         string       `json:"filter,omitempty"`
 	HistorySample  float64      `json:"history_sample"`
 	Status         string       `json:"status"`
 	DisabledReason string       `json:"disabled_reason,omitempty"`
@@ -104,6 +105,7 @@ type WebhookFields struct {
 	Ordering    *string       `json:"ordering,omitempty"`
 	// RateLimit pointing to a nil pointer is sent as null: no limit.
 	RateLimit     **RateLimit `json:"rate_limit,omitempty"`
+	Filter        *string     `json:"filter,omitempty"` // empty: none
 	HistorySample *float64    `json:"history_sample,omitempty"`
 }
 

@@ -22,6 +22,7 @@
 //	        retry_policy: {schedule: [5s, 5m]}
 //	        ordering: key                   # default none
 //	        rate_limit: {per_second: 10, burst: 20} # default none
+//	        filter: data.amount > 100       # default none
 //	        history_sample: 0.1             # default 1: the attempts of all deliveries are kept
 //	        secrets:                        # at least one
 //	          - {id: s1, key: whsec_…}      # or key_file: a file with the key, beside this one;

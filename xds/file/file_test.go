@@ -218,6 +218,7 @@ func TestProblems(t *testing.T) {
 			[]string{`:8:13: apps[0].webhooks[0].events[1]: "b*c"`},
 		},
 		"timeout":      {one(fine + "        timeout: fast\n"), []string{`:8:18: apps[0].webhooks[0].timeout: must be a duration`}},
+		"filter":       {one(fine + "        filter: data.x >\n"), []string{`:8:9: apps[0].webhooks[0].filter: line 1, column 9: `}},
 		"ordering":     {one(fine + "        ordering: strict\n"), []string{`ordering: must be none or key`}},
 		"rate":         {one(fine + "        rate_limit: {per_second: 0}\n"), []string{`apps[0].webhooks[0].rate_limit.per_second: must be 0.001 to`}},
 		"burst":        {one(fine + "        rate_limit: {per_second: 1, burst: 1.5}\n"), []string{`rate_limit.burst: must be 1 to`}},

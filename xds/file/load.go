@@ -167,7 +167,7 @@ func (l *loader) webhook(n ast.Node, path, app string) *sidehook.Webhook {
 		"automatic_retry": l.boolean(&w.AutomaticRetry), "format": l.text(&w.Format),
 		"transformer": l.text(&w.Transformer), "status": l.text(&status), "timeout": l.duration(&w.Timeout),
 		"headers": func(n ast.Node, path string) { l.list(n, path, l.header(&w.Headers)) },
-		"signing": l.signing(&w.Signing), "ordering": l.text(&ordering), "history_sample": l.number(&sample),
+		"signing": l.signing(&w.Signing), "ordering": l.text(&ordering), "filter": l.text(&w.Filter), "history_sample": l.number(&sample),
 		"rate_limit": l.rateLimit(&w.RateLimit),
 		"retry_policy": func(n ast.Node, path string) {
 			l.mapping(n, path, fields{"schedule": func(n ast.Node, path string) {
@@ -193,7 +193,11 @@ func (l *loader) webhook(n ast.Node, path, app string) *sidehook.Webhook {
 		l.failAs(path, sidehook.Fieldf("timeout", "must be %s to %s", sidehook.MinTimeout, sidehook.MaxTimeout))
 	}
 	w.Normalize()
-	if err := w.Validate(); err != nil {
+	err := w.Validate()
+	if err == nil {
+		err = xds.CheckFilter(w)
+	}
+	if err != nil {
 		l.failAs(path, err)
 	}
 	if len(secrets) == 0 {

@@ -332,6 +332,9 @@ type Webhook struct {
 	Ordering Ordering `protobuf:"varint,17,opt,name=ordering,proto3,enum=sidehook.config.v1.Ordering" json:"ordering,omitempty"`
 	// How many attempts the webhook gets from one sidecar. Default: no limit.
 	RateLimit *RateLimit `protobuf:"bytes,18,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
+	// CEL expression over `type`, `source`, `subject`, `time`, `app` and `data` that an event must meet besides `events`.
+	// At most 2048 bytes. Default: none.
+	Filter string `protobuf:"bytes,19,opt,name=filter,proto3" json:"filter,omitempty"`
 	// Share, 0 to 1, of successful deliveries whose attempt is kept in the history. Failed attempts always are. Default 1.
 	HistorySample *float64 `protobuf:"fixed64,20,opt,name=history_sample,json=historySample,proto3,oneof" json:"history_sample,omitempty"`
 	// Since when it is disabled.
@@ -496,6 +499,13 @@ func (x *Webhook) GetRateLimit() *RateLimit {
 		return x.RateLimit
 	}
 	return nil
+}
+
+func (x *Webhook) GetFilter() string {
+	if x != nil {
+		return x.Filter
+	}
+	return ""
 }
 
 func (x *Webhook) GetHistorySample() float64 {
@@ -1124,7 +1134,7 @@ var File_config_v1_config_proto protoreflect.FileDescriptor
 
 const file_config_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x16config/v1/config.proto\x12\x12sidehook.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xca\a\n" +
+	"\x16config/v1/config.proto\x12\x12sidehook.config.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\a\n" +
 	"\aWebhook\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
@@ -1147,7 +1157,8 @@ const file_config_v1_config_proto_rawDesc = "" +
 	"\asigning\x18\x10 \x01(\v2\x1b.sidehook.config.v1.SigningR\asigning\x128\n" +
 	"\bordering\x18\x11 \x01(\x0e2\x1c.sidehook.config.v1.OrderingR\bordering\x12<\n" +
 	"\n" +
-	"rate_limit\x18\x12 \x01(\v2\x1d.sidehook.config.v1.RateLimitR\trateLimit\x12*\n" +
+	"rate_limit\x18\x12 \x01(\v2\x1d.sidehook.config.v1.RateLimitR\trateLimit\x12\x16\n" +
+	"\x06filter\x18\x13 \x01(\tR\x06filter\x12*\n" +
 	"\x0ehistory_sample\x18\x14 \x01(\x01H\x00R\rhistorySample\x88\x01\x01\x12;\n" +
 	"\vdisabled_at\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"disabledAt\x12H\n" +
