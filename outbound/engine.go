@@ -46,11 +46,16 @@ type Options struct {
 	OnCount func()
 	// Observe, when set, is told of every attempt; it must be quick.
 	Observe func(key sidehook.WebhookKey, a *sidehook.Attempt)
+	// Clock is the engine's time, which Store must be on, too; nil for NewClock(time.Now).
+	Clock *Clock
 	// Logger; nil discards.
 	Logger *slog.Logger
 }
 
 func (o Options) withDefaults() Options {
+	if o.Clock == nil {
+		o.Clock = NewClock(nil)
+	}
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = 1024
 	}
@@ -79,6 +84,7 @@ func (o Options) withDefaults() Options {
 // Stop. It may be used from many goroutines.
 type Engine struct {
 	opts   Options
+	clock  *Clock
 	store  storage.Store
 	log    *slog.Logger
 	config atomic.Pointer[config] // nil until the first Apply
@@ -108,7 +114,7 @@ type Engine struct {
 func New(opts Options) *Engine {
 	opts = opts.withDefaults()
 	e := &Engine{
-		opts: opts, store: opts.Store, log: opts.Logger, lanes: make(map[sidehook.WebhookKey]*lane),
+		opts: opts, clock: opts.Clock, store: opts.Store, log: opts.Logger, lanes: make(map[sidehook.WebhookKey]*lane),
 	}
 	e.work, e.cancel = context.WithCancelCause(context.Background())
 	return e
@@ -118,6 +124,7 @@ func New(opts Options) *Engine {
 func (e *Engine) Start(ctx context.Context) error {
 	e.applyMu.Lock()
 	defer e.applyMu.Unlock()
+	var heads []storage.QueueHead
 	for head, err := range e.store.Queues(ctx) {
 		if err != nil {
 			return fmt.Errorf("read the queues: %w", err)
@@ -125,6 +132,13 @@ func (e *Engine) Start(ctx context.Context) error {
 		if head.Webhook == storage.HoldQueue {
 			continue // Apply releases it
 		}
+		heads = append(heads, head)
+		e.clock.notBefore(head.NextDue)
+	}
+	if ahead := e.clock.ahead(); ahead > time.Second {
+		e.log.Warn("the clock was set back since the last run: retries do not wait for it", "ahead", ahead)
+	}
+	for _, head := range heads {
 		e.lane(head.Webhook).noteQueued(head.NextDue)
 	}
 	return nil

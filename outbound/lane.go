@@ -555,4 +555,4 @@ func (e *Engine) acquireSlot() bool {
 
 func (e *Engine) releaseSlot() { e.inFlight.Add(-1) }
 
-func (e *Engine) now() time.Time { return time.Now() }
+func (e *Engine) now() time.Time { return e.clock.Now() }

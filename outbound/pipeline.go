@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/outbound/retry"
@@ -20,7 +21,8 @@ import (
 // record and lane.finished, or in lane.putBack when the delivery could not be attempted, or leaves the delivery in the
 // store when the engine stops.
 func (e *Engine) deliver(l *lane, r *route, j *job) tried {
-	a := &sidehook.Attempt{Number: j.attempts + 1, At: e.now(), URL: r.webhook.URL}
+	began := e.now()
+	a := &sidehook.Attempt{Number: j.attempts + 1, At: e.clock.wall(), URL: r.webhook.URL}
 	req, err := e.shape(r, j)
 	switch {
 	case errors.Is(err, sidehook.ErrTransformerUnavailable):
@@ -41,7 +43,7 @@ func (e *Engine) deliver(l *lane, r *route, j *job) tried {
 		l.putBack(j, err.Error())
 		return tried{attempt: a, request: req, unmade: err}
 	}
-	if !e.post(l, r, a, req) {
+	if !e.post(l, r, a, req, began) {
 		return tried{attempt: a, request: req, unmade: errStopped}
 	}
 	return e.conclude(l, r, j, a, req, judge(a))
@@ -56,12 +58,12 @@ type tried struct {
 }
 
 // post makes the request and fills the attempt; false when the engine gave it up.
-func (e *Engine) post(l *lane, r *route, a *sidehook.Attempt, req *request) bool {
+func (e *Engine) post(l *lane, r *route, a *sidehook.Attempt, req *request, began time.Time) bool {
 	resp := responses.Get().(*send.Response)
 	defer responses.Put(resp)
 	err := e.opts.Sender.Do(e.work, &send.Request{URL: r.endpoint, Headers: req.headers, Body: req.saved.Body},
 		r.webhook.Timeout, resp)
-	a.Latency = e.now().Sub(a.At)
+	a.Latency = e.now().Sub(began)
 	if err != nil {
 		if e.work.Err() != nil {
 			return false // not the endpoint's fault, and not recorded: repeated after the next start
@@ -117,7 +119,8 @@ func judge(a *sidehook.Attempt) verdict {
 func (e *Engine) conclude(l *lane, r *route, j *job, a *sidehook.Attempt, req *request, v verdict) tried {
 	res := storage.Result{ID: j.id, Webhook: l.key, State: a.Outcome.Kind.State(), Attempt: a}
 	if res.State == sidehook.Pending {
-		res.DueAt = a.Outcome.RetryAt
+		// The same wait on the engine's clock.
+		res.DueAt = e.now().Add(a.Outcome.RetryAt.Sub(a.At.Add(a.Latency)))
 		if req != nil && j.saved == nil {
 			res.Save = &req.saved
 		}

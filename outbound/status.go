@@ -101,6 +101,9 @@ func (l *lane) state() WebhookState {
 		Key: l.key, InFlight: l.active, Limit: l.limit, InMemory: l.held(), NextDue: l.nextDue, Trouble: l.trouble,
 		LastStatus: l.lastStatus, LastError: l.lastError, GoneAt: l.goneAt,
 	}
+	if !s.NextDue.IsZero() {
+		s.NextDue = s.NextDue.Add(-l.e.clock.ahead()) // as people's clocks have it
+	}
 	now := l.e.now()
 	switch {
 	case !l.retireAt.IsZero():

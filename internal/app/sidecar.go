@@ -32,6 +32,7 @@ type Sidecar struct {
 	id      string
 	log     *slog.Logger
 	parts   stack
+	clock   *outbound.Clock // of store and engine
 	store   *badgerstore.Store
 	engine  *outbound.Engine
 	plugins *host.Host
@@ -96,7 +97,7 @@ func runUntil(ctx context.Context, failed <-chan error, timeout time.Duration, s
 // StartSidecar starts every part in the order in which they need each other. ctx bounds the start only.
 func StartSidecar(ctx context.Context, cfg *config.Sidecar, log *slog.Logger) (_ *Sidecar, err error) {
 	s := &Sidecar{
-		cfg: cfg, log: log, parts: stack{log: log}, started: time.Now(), changed: make(chan struct{}, 1),
+		cfg: cfg, log: log, parts: stack{log: log}, clock: outbound.NewClock(nil), started: time.Now(), changed: make(chan struct{}, 1),
 		counted: make(chan struct{}, 1),
 		applied: make(chan struct{}, 1),
 		failed:  make(chan error, 1),
@@ -148,7 +149,7 @@ func (s *Sidecar) openStore(context.Context) error {
 	s.store, s.setAside, err = badgerstore.OpenOrSetAside(filepath.Join(s.cfg.DataDir, "queue"), badgerstore.Options{
 		Options: storage.Options{
 			DedupeWindow: dedupe, DedupeEvents: lim.DedupeEvents, HistoryBytes: int64(lim.History),
-			HistoryAge: lim.HistoryAge, QueueBytes: int64(lim.Queue),
+			HistoryAge: lim.HistoryAge, QueueBytes: int64(lim.Queue), Now: s.clock.Now,
 		},
 		Durability:   badgerstore.Durability(s.cfg.Durability),
 		MinFreeBytes: minFree,
@@ -215,7 +216,7 @@ func (s *Sidecar) startEngine(ctx context.Context) error {
 	})
 	s.metrics = newMetrics(s)
 	s.engine = outbound.New(outbound.Options{
-		Store: s.store, Sender: s.client, Transformers: s.plugins, LocalApps: s.cfg.Apps,
+		Store: s.store, Clock: s.clock, Sender: s.client, Transformers: s.plugins, LocalApps: s.cfg.Apps,
 		MaxInFlight: o.MaxInFlight, PerWebhook: o.PerWebhook, OnChange: s.noteChange, OnCount: s.noteCount,
 		Observe: s.metrics.observe, Logger: s.log.With("part", "engine"),
 	})
