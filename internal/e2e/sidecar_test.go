@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -223,7 +224,8 @@ func dialEvents(t *testing.T, address string) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff: backoff.Config{BaseDelay: 5e6, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 50e6},
+			Backoff:           backoff.Config{BaseDelay: 5e6, Multiplier: 1.5, Jitter: 0.2, MaxDelay: 50e6},
+			MinConnectTimeout: 5 * time.Second, // under load a handshake takes its time
 		}))
 	if err != nil {
 		t.Fatal(err)
