@@ -32,11 +32,11 @@ type webhookForm struct {
 	AsOf string
 
 	// What there is to choose from.
-	Products                    []productEvents
-	Formats, Schemes            []string
-	Transformers                []string
-	MaxName, MaxURL, MaxHeaders int
-	Problems                    *problems
+	Products                               []productEvents
+	Formats, Schemes                       []string
+	Transformers                           []string
+	MaxName, MaxURL, MaxHeaders, MaxFilter int
+	Problems                               *problems
 }
 
 // productEvents are the event types of one product.
@@ -53,7 +53,7 @@ type eventChoice struct {
 
 // MoreProblems reports whether something under "more settings" is wrong, so that it is to be open.
 func (f *webhookForm) MoreProblems() bool {
-	for _, field := range []string{"format", "signing", "transformer", "timeout", "retry_policy", "ordering", "rate_limit", "history_sample"} {
+	for _, field := range []string{"format", "signing", "transformer", "timeout", "retry_policy", "filter", "ordering", "rate_limit", "history_sample"} {
 		if f.Problems.Of(field) != nil {
 			return true
 		}
@@ -108,7 +108,7 @@ func (v *visit) renderWebhookForm(code int, f *webhookForm) error {
 		return err
 	}
 	f.Formats, f.Schemes = sidehook.Formats(), sidehook.Schemes()
-	f.MaxName, f.MaxURL, f.MaxHeaders = sidehook.MaxWebhookName, sidehook.MaxURLLen, sidehook.MaxHeaders
+	f.MaxName, f.MaxURL, f.MaxHeaders, f.MaxFilter = sidehook.MaxWebhookName, sidehook.MaxURLLen, sidehook.MaxHeaders, sidehook.MaxFilter
 	f.Transformers = v.transformers()
 	others := slices.Clone(f.Events)
 	for _, t := range types {
@@ -245,7 +245,7 @@ func (v *visit) createWebhook() error {
 		spec := sidehook.Webhook{
 			App: v.app.ID, Name: *patch.Name, URL: *patch.URL, Headers: *patch.Headers, Events: *patch.Events,
 			AutomaticRetry: *patch.AutomaticRetry, Format: *patch.Format, Signing: *patch.Signing, Transformer: *patch.Transformer,
-			Timeout: *patch.Timeout, RetrySchedule: *patch.RetrySchedule, Ordering: *patch.Ordering, RateLimit: *patch.RateLimit,
+			Timeout: *patch.Timeout, RetrySchedule: *patch.RetrySchedule, Filter: *patch.Filter, Ordering: *patch.Ordering, RateLimit: *patch.RateLimit,
 			HistorySample: patch.HistorySample,
 		}
 		_, _, err := v.c.svc.CreateWebhook(v.ctx(), spec)

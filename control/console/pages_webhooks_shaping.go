@@ -9,8 +9,9 @@ import (
 	"github.com/sidehook/sidehook/control"
 )
 
-// shapingForm is what orders and bounds the deliveries of a webhook, as typed.
+// shapingForm is what filters, orders and bounds the deliveries of a webhook, as typed.
 type shapingForm struct {
+	Filter        string // a CEL expression; empty for none
 	InOrder       bool
 	RatePerSecond string // empty for no limit
 	RateBurst     string // empty for the default
@@ -18,7 +19,7 @@ type shapingForm struct {
 }
 
 func shapingOf(w *sidehook.Webhook) shapingForm {
-	f := shapingForm{InOrder: w.Ordering == sidehook.OrderingKey, HistorySample: decimal(w.Sample() * 100)}
+	f := shapingForm{Filter: w.Filter, InOrder: w.Ordering == sidehook.OrderingKey, HistorySample: decimal(w.Sample() * 100)}
 	if !w.RateLimit.IsZero() {
 		f.RatePerSecond, f.RateBurst = decimal(w.RateLimit.PerSecond), strconv.Itoa(w.RateLimit.Burst)
 	}
@@ -31,7 +32,7 @@ func decimal(x float64) string { return strconv.FormatFloat(x, 'g', 12, 64) }
 func readShaping(posted url.Values) shapingForm {
 	text := func(name string) string { return strings.TrimSpace(posted.Get(name)) }
 	return shapingForm{
-		InOrder: posted.Get("in_order") == "on", RatePerSecond: text("rate_per_second"), RateBurst: text("rate_burst"),
+		Filter: text("filter"), InOrder: posted.Get("in_order") == "on", RatePerSecond: text("rate_per_second"), RateBurst: text("rate_burst"),
 		HistorySample: text("history_sample"),
 	}
 }
@@ -65,7 +66,7 @@ func (f *shapingForm) patchShaping(v *visit, p *control.WebhookPatch, complain f
 		}
 		sample = percent / 100
 	}
-	p.Ordering, p.RateLimit, p.HistorySample = &ordering, &limit, &sample
+	p.Filter, p.Ordering, p.RateLimit, p.HistorySample = &f.Filter, &ordering, &limit, &sample
 }
 
 // SamplePercent is the share of successes in the history, for people.

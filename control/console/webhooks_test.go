@@ -53,7 +53,7 @@ func TestCreateWebhook(t *testing.T) {
 				"patterns": {"order.*\n  livestream.channel.live, *.created"}, "automatic_retry": {"on"},
 				"header_key": {"X-Key", "", "X-Number"}, "header_value": {"abc", "", "123"},
 				"timeout": {"20s"}, "retry_schedule": {"5s, 1m"},
-				"in_order": {"on"}, "rate_per_second": {" 2.5 "}, "history_sample": {"12.5"},
+				"in_order": {"on"}, "rate_per_second": {" 2.5 "}, "history_sample": {"12.5"}, "filter": {"data.amount > 100"},
 			}).wantRedirect(demo).follow().want(200)
 			list.wantText("#toasts", texts[0])
 			list.wantText("main", texts[1:]...)
@@ -74,7 +74,7 @@ func TestCreateWebhook(t *testing.T) {
 				t.Errorf("stored is %+v", w)
 			}
 			_, edit := r.get(demo + "/" + w.ID + "/edit").want(200).form("/edit")
-			if edit.Get("in_order") != "on" || edit.Get("rate_per_second") != "2.5" || edit.Get("rate_burst") != "3" || edit.Get("history_sample") != "12.5" {
+			if edit.Get("in_order") != "on" || edit.Get("rate_per_second") != "2.5" || edit.Get("rate_burst") != "3" || edit.Get("history_sample") != "12.5" || edit.Get("filter") != "data.amount > 100" {
 				t.Errorf("the form to edit it has %v", edit)
 			}
 		})
@@ -112,6 +112,8 @@ func TestBadInputIsSaidAtTheField(t *testing.T) {
 		{"big rate", url.Values{"rate_per_second": {"1e9"}}, 422, "f-rate_limit-per_second", "must be 0.001 to 100000", "phải từ 0.001 đến 100000"},
 		{"burst", url.Values{"rate_per_second": {"1"}, "rate_burst": {"-1"}}, 422, "f-rate_limit-burst", "must be 1 to 100000", "phải từ 1 đến 100000"},
 		{"sample", url.Values{"history_sample": {"101"}}, 422, "f-history_sample", "must be 0 to 100", "phải từ 0 đến 100"},
+		{"filter", url.Values{"filter": {"data.amount >"}}, 422, "f-filter", "line 1, column", "dòng 1, cột"},
+		{"filter of a number", url.Values{"filter": {"1 + 1"}}, 422, "f-filter", "it must be true or false", "phải là true hoặc false"},
 		{"format", url.Values{"format": {"xml"}}, 422, "f-format", "must be one of", "phải là một trong"},
 		{"scheme", url.Values{"scheme": {"none"}}, 422, "f-signing-scheme", "must be one of", "phải là một trong"},
 		{"hmac header", url.Values{"scheme": {"hmac"}}, 422, "f-signing-header", "is required: the name", "bắt buộc: tên của header"},
