@@ -26,6 +26,7 @@ type kvFeed struct {
 
 type kvWatch struct {
 	prefix string
+	from   int64 // a commit is visible before it is announced, so what is announced may be known to whoever watches
 	ch     chan storage.Change
 	unhook func() bool // stops waiting for the end of the watch's context
 }
@@ -65,7 +66,7 @@ func (f *kvFeed) forget() {
 
 func (f *kvFeed) send(w *kvWatch, changes []storage.Change) {
 	for _, c := range changes {
-		if !strings.HasPrefix(c.Key, w.prefix) {
+		if c.Revision <= w.from || !strings.HasPrefix(c.Key, w.prefix) {
 			continue
 		}
 		select {
@@ -89,7 +90,7 @@ func (f *kvFeed) watch(ctx context.Context, prefix string, from int64) (<-chan s
 			missed = append(missed, c)
 		}
 	}
-	w := &kvWatch{prefix: prefix, ch: make(chan storage.Change, len(missed)+f.buffer)}
+	w := &kvWatch{prefix: prefix, from: from, ch: make(chan storage.Change, len(missed)+f.buffer)}
 	for _, c := range missed {
 		w.ch <- c
 	}

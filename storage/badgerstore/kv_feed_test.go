@@ -35,6 +35,21 @@ func TestKVFeedReset(t *testing.T) {
 	}
 }
 
+// TestKVFeedAnnouncedLate: whoever listed a commit before it was announced is not told of it again.
+func TestKVFeedAnnouncedLate(t *testing.T) {
+	f := newKVFeed(5, 10, 10)
+	defer f.close()
+	ch, err := f.watch(t.Context(), "", 6) // 6 is visible already
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.announce([]storage.Change{kvChange("a", 6)})
+	f.announce([]storage.Change{kvChange("a", 7)})
+	if c := <-ch; c.Revision != 7 {
+		t.Errorf("the first change after 6 is %d", c.Revision)
+	}
+}
+
 // TestKVFeedForgetsWholeRevisions: a watch that starts within what is remembered sees each later commit whole.
 func TestKVFeedForgetsWholeRevisions(t *testing.T) {
 	f := newKVFeed(0, 10, 3)
