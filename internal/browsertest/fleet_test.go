@@ -31,14 +31,14 @@ func redact(t *testing.T) config.Transformer {
 func TestFleet(t *testing.T) {
 	t.Parallel()
 	transformer := redact(t)
-	type labels struct{ tab, running, none, sidecars, drain, draining, notReady string }
+	type labels struct{ tab, running, none, sidecars, drain, draining, drains string }
 	byLang := map[string]labels{
 		"vi": {
 			"Bộ biến đổi", "Đang chạy", "Chưa có bộ biến đổi nào", "Sidecar", "Rút tải …",
-			"Sidecar từ chối sự kiện mới và đang gửi nốt những gì đang có", "Chưa sẵn sàng",
+			"Sidecar từ chối sự kiện mới và đang gửi nốt những gì đang có", "Đang rút tải",
 		},
 		"en": {
-			"Transformers", "Running", "No transformers", "Sidecars", "Drain …", "The sidecar refuses new events and delivers what it has", "Not ready",
+			"Transformers", "Running", "No transformers", "Sidecars", "Drain …", "The sidecar refuses new events and delivers what it has", "Draining",
 		},
 	}
 	for i := range tongues {
@@ -67,7 +67,7 @@ func TestFleet(t *testing.T) {
 			p.click("button", l.drain)
 			p.in("dialog[open]", "").click("button", w.confirm)
 			p.sees(l.draining)
-			p.in("#sidecars", "").sees(l.notReady)
+			p.in("#sidecars", "").sees(l.drains)
 		})
 	}
 }
