@@ -24,7 +24,7 @@ const (
 // Accepting is what became of one event of an Accept.
 type Accepting struct {
 	Disposition Disposition
-	// Deliveries the event caused.
+	// Deliveries the event caused, without those that are kept as dropped because the control plane disabled their webhook.
 	Deliveries int
 }
 
@@ -117,7 +117,7 @@ func (e *Engine) submit(ctx context.Context, events []*sidehook.Event, released 
 			}
 			placements, lanes := e.place(app, *buf, ev.OrderingKey)
 			sub.add(i, ev, placements, lanes)
-			r.results[i] = Accepting{Disposition: Accepted, Deliveries: len(placements)}
+			r.results[i] = Accepting{Disposition: Accepted, Deliveries: app.wanted(*buf)}
 		}
 		if r.results[i].Disposition == Unmatched {
 			e.counters.unmatched.Add(1)

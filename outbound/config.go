@@ -27,6 +27,9 @@ type appConfig struct {
 	routes map[string]*route
 	index  *match.Index
 	lanes  []*lane // in the order of the index
+	// missing, in the order of the index, are webhooks that the control plane disabled: what matches is kept as dropped,
+	// for a replay. nil when there is none.
+	missing []bool
 	// filters of the webhooks, in the order of the index; nil when none has one.
 	filters []*filter.Filter
 	known   known
@@ -107,7 +110,8 @@ func (e *Engine) compileApp(source *xds.App, before *appConfig) (*appConfig, []*
 	var changed []*route
 	var patterns [][]string
 	var filters []*filter.Filter
-	filtered := false
+	var missing []bool
+	filtered, misses := false, false
 	for _, w := range source.Webhooks {
 		var r *route
 		if before != nil {
@@ -130,6 +134,8 @@ func (e *Engine) compileApp(source *xds.App, before *appConfig) (*appConfig, []*
 				app.shy[typ] = append(app.shy[typ], len(app.lanes))
 			}
 			app.lanes = append(app.lanes, e.lane(w.Key()))
+			missing = append(missing, w.MissesEvents())
+			misses = misses || w.MissesEvents()
 			filters = append(filters, r.filter)
 			filtered = filtered || r.filter != nil
 		}
@@ -138,7 +144,23 @@ func (e *Engine) compileApp(source *xds.App, before *appConfig) (*appConfig, []*
 	if filtered {
 		app.filters = filters
 	}
+	if misses {
+		app.missing = missing
+	}
 	return app, changed, nil
+}
+
+// wanted is how many of the webhooks at some positions get what matches them, and do not miss it.
+func (a *appConfig) wanted(matches []int) int {
+	n := len(matches)
+	if a.missing != nil {
+		for _, m := range matches {
+			if a.missing[m] {
+				n--
+			}
+		}
+	}
+	return n
 }
 
 // exactOnly lists the types that no pattern with a star means in the system that a format speaks for: Twenty would send

@@ -320,7 +320,8 @@ type PublishResult struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// What the sidecar did with it.
 	Disposition Disposition `protobuf:"varint,2,opt,name=disposition,proto3,enum=sidehook.events.v1.Disposition" json:"disposition,omitempty"`
-	// How many deliveries the event caused: one for each webhook that wants it. Zero when held.
+	// How many deliveries the event caused: one for each webhook that wants it. Zero when held, and without webhooks that
+	// the control plane disabled: what they miss is kept for a replay, as dropped.
 	Deliveries    uint32 `protobuf:"varint,3,opt,name=deliveries,proto3" json:"deliveries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
