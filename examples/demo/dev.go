@@ -23,7 +23,7 @@ type dev struct {
 	remove string // folder to remove at the end
 
 	grpc, http, admin, xds, rest, inbox string
-	token                               string
+	token, tokenFile                    string
 }
 
 // startDev starts the binary and waits until its sidecar is ready.
@@ -64,7 +64,8 @@ func startDev(ctx context.Context, o options) (*dev, error) {
 	if err := d.awaitReady(ctx); err != nil {
 		return nil, errors.Join(err, d.stop())
 	}
-	token, err := os.ReadFile(filepath.Join(o.dir, "admin.token"))
+	d.tokenFile = filepath.Join(o.dir, "admin.token")
+	token, err := os.ReadFile(d.tokenFile)
 	if err != nil {
 		return nil, errors.Join(err, d.stop())
 	}

@@ -90,8 +90,9 @@ func (s *screen) summary(d *dev, a *arrivals, expected int) {
 	fmt.Fprintf(s.out, `
 Where to look next
   what arrived       http://%s/
+  the console        http://%s/console/    (sign in with the token in %s)
   the sidecar        http://%s/            (deliveries, webhooks, configuration, metrics)
   the API            http://%s/openapi.json
   emit one yourself  bin/sidehook publish --address %s --app %s --type person.created --data '{"id":7}'
-`, d.inbox, d.admin, d.rest, d.grpc, app)
+`, d.inbox, d.rest, d.tokenFile, d.admin, d.rest, d.grpc, app)
 }
