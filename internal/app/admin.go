@@ -126,11 +126,18 @@ func (s *Sidecar) readiness() (bool, string) {
 	return true, ""
 }
 
+// stale says whether the configuration in use came from disk. The engine is asked, not the source of configuration,
+// which notes what was applied a little after the engine has it: ready and stale must not contradict each other.
+func (s *Sidecar) stale() bool {
+	snap := s.engine.Snapshot()
+	return snap != nil && snap.Stale
+}
+
 func (s *Sidecar) adminReady(w http.ResponseWriter, _ *http.Request) {
 	ready, reason := s.readiness()
 	st := s.source.status()
 	body := map[string]any{
-		"ready": ready, "stale": st.Stale, "connected": st.Connected, "pending": s.store.Stats().Pending,
+		"ready": ready, "stale": s.stale(), "connected": st.Connected, "pending": s.store.Stats().Pending,
 	}
 	status := http.StatusOK
 	if !ready {

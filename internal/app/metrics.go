@@ -149,7 +149,7 @@ func (c *sidecarCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descReady, boolValue(ready))
 	if c.s.source != nil {
 		st := c.s.source.status()
-		gauge(descStale, boolValue(st.Stale))
+		gauge(descStale, boolValue(c.s.stale()))
 		gauge(descConnected, boolValue(st.Connected))
 		gauge(descRejected, float64(len(st.Rejections)))
 	}

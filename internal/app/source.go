@@ -29,7 +29,6 @@ type sourceStatus struct {
 	Kind       string      `json:"kind"` // "control plane" or "file"
 	From       string      `json:"from"`
 	Connected  bool        `json:"connected"`
-	Stale      bool        `json:"stale"`
 	LastError  string      `json:"last_error,omitempty"`
 	Rejections []rejection `json:"rejections,omitempty"`
 	Resources  []any       `json:"resources,omitempty"`
@@ -82,7 +81,7 @@ func (s *Sidecar) startXDS() error {
 func (x *xdsSource) status() sourceStatus {
 	st := x.client.Status()
 	out := sourceStatus{
-		Kind: "control plane", From: x.address, Connected: st.Connected, Stale: st.Stale, LastError: st.LastError,
+		Kind: "control plane", From: x.address, Connected: st.Connected, LastError: st.LastError,
 	}
 	for _, r := range st.Resources {
 		out.Resources = append(out.Resources, map[string]any{
