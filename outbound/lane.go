@@ -372,7 +372,6 @@ func (l *lane) finished(j *job, a *sidehook.Attempt, outcome verdict, behind []s
 	l.e.inMemory.Add(-1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.putBehind(behind)
 	l.health.count(j, a)
 	l.pauses, l.pauseReason = 0, ""
 	l.lastStatus, l.lastError = a.Status, a.Error
@@ -398,6 +397,9 @@ func (l *lane) finished(j *job, a *sidehook.Attempt, outcome verdict, behind []s
 		}
 	}
 	l.settle()
+	// Only now, for these wait for a commit: attempts count in the order in which they end, and failures that waited for
+	// one together would be so many in a row.
+	l.putBehind(behind)
 	if len(spill) > 0 {
 		l.recall(spill)
 	}
