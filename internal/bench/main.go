@@ -47,7 +47,7 @@ func main() {
 	flag.StringVar(&s.binary, "sidecar", "bin/sidehook", "the binary to measure")
 	flag.StringVar(&s.plugin, "transformer", "bin/transformers/redact", "the transformer of the row plugin")
 	flag.StringVar(&s.dir, "data", "data", "folder for the sidecar's data, on the disk to measure; emptied afterwards")
-	flag.StringVar(&s.json, "json", "bench/results.json", "where the results go; empty: nowhere")
+	flag.StringVar(&s.json, "json", "bench/results.json", "where the results go, in the place of those of the same rows; empty: nowhere")
 	flag.StringVar(&s.profile, "profile", "", "folder for a profile of the sidecar by perf, for each row")
 	flag.Float64Var(&s.scale, "scale", 1, "for trying out: the part of their sizes that the rows fleet and growth and the soak have")
 	flag.Parse()
@@ -92,21 +92,34 @@ func exit(err error) {
 
 // measureAll measures the rows one after the other. A row that fails does not keep the others from running.
 func measureAll(ctx context.Context, s settings, rows []row) (err error) {
+	var before []result
+	if s.json != "" {
+		if before, err = readResults(s.json); err != nil {
+			return err
+		}
+	}
 	rep := &report{}
-	rep.machine(s)
+	if err := rep.machine(s); err != nil {
+		return err
+	}
 	for _, r := range rows {
 		if ctx.Err() != nil {
 			break
 		}
 		fmt.Fprintf(os.Stderr, "%s: %s …\n", r.name, r.what)
-		if rowErr := measure(ctx, s, r, rep); rowErr != nil {
+		rep.begin()
+		rowErr := measure(ctx, s, r, rep)
+		switch {
+		case rowErr != nil && ctx.Err() != nil:
+			rep.drop(r.name) // stopped on the way, which says nothing of the row: what the file has of it stays
+		case rowErr != nil:
 			rep.void(r.name)
 			err = errors.Join(err, fmt.Errorf("row %s is void: %w", r.name, rowErr))
 		}
 	}
 	rep.print(os.Stdout)
 	if s.json != "" {
-		err = errors.Join(err, rep.write(s.json))
+		err = errors.Join(err, writeResults(s.json, mergeResults(before, rep.results)))
 	}
 	return errors.Join(err, context.Cause(ctx))
 }

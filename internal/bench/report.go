@@ -1,13 +1,14 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -26,23 +27,48 @@ type result struct {
 	Holds *bool `json:"holds"`
 	// Note is for people.
 	Note string `json:"note,omitempty"`
+	origin
+}
+
+// origin says where a figure comes from: the rows of a file need not be of one run.
+type origin struct {
+	// At is when the row began, by RFC 3339.
+	At string `json:"at"`
+	// Version is that of the binary that was measured.
+	Version string `json:"version"`
+	// Machine says what it was measured on, and with which settings.
+	Machine string `json:"machine"`
+	// Load is how many processes of others ran before its run.
+	Load float64 `json:"load"`
 }
 
 // report gathers results.
-type report struct{ results []result }
+type report struct {
+	results []result
+	origin  origin // of what is added
+}
 
+// add adds a figure, with its goal when it has one.
 func (r *report) add(row, metric string, value float64, unit string) {
 	if g, ok := goalOf(row, metric); ok {
 		r.addGoal(row, metric, value, unit, g)
 		return
 	}
-	r.results = append(r.results, result{Row: row, Metric: metric, Value: value, Unit: unit})
+	r.put(result{Row: row, Metric: metric, Value: value, Unit: unit})
 }
 
 func (r *report) addGoal(row, metric string, value float64, unit string, g goal) {
 	holds := g.holds(value)
-	r.results = append(r.results, result{Row: row, Metric: metric, Value: value, Unit: unit, Goal: g.String(), Holds: &holds})
+	r.put(result{Row: row, Metric: metric, Value: value, Unit: unit, Goal: g.String(), Holds: &holds})
 }
+
+func (r *report) put(res result) {
+	res.origin = r.origin
+	r.results = append(r.results, res)
+}
+
+// begin notes that what is added from now on is measured from now on.
+func (r *report) begin() { r.origin.At = time.Now().UTC().Format(time.RFC3339) }
 
 // missed is an error that names the goals that do not hold, nil when all do.
 func (r *report) missed() (err error) {
@@ -54,28 +80,61 @@ func (r *report) missed() (err error) {
 	return err
 }
 
-// void takes the figures of a row back.
-func (r *report) void(row string) {
-	kept := r.results[:0]
-	for _, res := range r.results {
-		if res.Row != row {
-			kept = append(kept, res)
-		}
-	}
-	r.results = kept
-	holds := false
-	r.results = append(r.results, result{Row: row, Metric: "measured", Unit: "", Goal: "yes", Holds: &holds, Note: "void: see the error"})
+// drop takes the figures of a row back.
+func (r *report) drop(row string) {
+	r.results = slices.DeleteFunc(r.results, func(res result) bool { return res.Row == row })
 }
 
-// machine notes what was measured on.
-func (r *report) machine(s settings) {
-	note := fmt.Sprintf("%s; Linux %s; %s; payload %d B; events by gRPC stream over %s in batches of up to %d; %s",
-		cpuModel(), kernel(), runtime.Version(), s.payload, s.door, s.batch, time.Now().UTC().Format(time.RFC3339))
-	if w := diskWarning(s.dir); w != "" {
-		note += "; " + w
+// void says instead of the figures of a row that it could not be measured.
+func (r *report) void(row string) {
+	r.drop(row)
+	holds := false
+	r.put(result{Row: row, Metric: "measured", Goal: "yes", Holds: &holds, Note: "void: see the error"})
+}
+
+// machineRow holds what was found before the latest run.
+const machineRow = "machine"
+
+// machine notes what is measured, and on what.
+func (r *report) machine(s settings) error {
+	version, err := versionOf(s.binary)
+	if err != nil {
+		return err
 	}
-	r.results = append(r.results, result{Row: "machine", Metric: "cores", Value: float64(runtime.NumCPU()), Unit: "cores", Note: note})
-	r.results = append(r.results, result{Row: "machine", Metric: "load before", Value: loadAverage(), Unit: "processes", Note: "by others: it takes from every rate"})
+	r.origin = origin{Version: version, Machine: describeMachine(s), Load: loadAverage()}
+	r.begin()
+	r.put(result{Row: machineRow, Metric: "cores", Value: float64(runtime.NumCPU()), Unit: "cores", Note: r.origin.Machine + "; " + version})
+	r.put(result{
+		Row: machineRow, Metric: "load before", Value: r.origin.Load, Unit: "processes",
+		Note: "by others: it takes from every rate of this run",
+	})
+	return nil
+}
+
+func describeMachine(s settings) string {
+	text := fmt.Sprintf("%s, %d cores; Linux %s; %s; payload %d B; events by gRPC stream over %s in batches of up to %d; measured for %s",
+		cpuModel(), runtime.NumCPU(), kernel(), runtime.Version(), s.payload, s.door, s.batch, s.duration)
+	if s.scale != 1 {
+		text += fmt.Sprintf("; sizes of fleet, growth and soak times %g", s.scale)
+	}
+	if w := diskWarning(s.dir); w != "" {
+		text += "; " + w
+	}
+	return text
+}
+
+// versionOf asks the binary what it is.
+func versionOf(binary string) (string, error) {
+	program, err := filepath.Abs(binary)
+	if err != nil {
+		return "", err
+	}
+	out, err := exec.Command(program, "version").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask %s for its version (build it with make build): %w", binary, err)
+	}
+	first, _, _ := strings.Cut(string(out), "\n")
+	return first, nil
 }
 
 func (r *report) print(w io.Writer) {
@@ -108,17 +167,6 @@ func number(v float64) string {
 	default:
 		return fmt.Sprintf("%.3f", v)
 	}
-}
-
-func (r *report) write(path string) error {
-	text, err := json.MarshalIndent(r.results, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
 func cpuModel() string {

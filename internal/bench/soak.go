@@ -52,7 +52,9 @@ const (
 // large after a backlog.
 func soak(ctx context.Context, s settings, d time.Duration) error {
 	rep := &report{}
-	rep.machine(s)
+	if err := rep.machine(s); err != nil {
+		return err
+	}
 	err := measure(ctx, s, row{name: soakName, run: func(b *bench) error { return soakRow(b, d) }}, rep)
 	rep.print(os.Stdout)
 	return errors.Join(err, rep.missed())
