@@ -45,7 +45,7 @@ func configure(args []string, keys string, out io.Writer) (*redactor, error) {
 	if fs.NArg() > 0 {
 		return nil, fmt.Errorf("%q is not understood; see -help", fs.Arg(0))
 	}
-	r := &redactor{keys: map[string]bool{}, mask: *mask, emails: *emails, phones: *phones}
+	r := &redactor{keys: map[string]bool{}, mask: *mask, quoted: quote(*mask), emails: *emails, phones: *phones}
 	for key := range strings.SplitSeq(*named+","+keys, ",") {
 		if key = strings.TrimSpace(key); key != "" {
 			r.keys[strings.ToLower(key)] = true

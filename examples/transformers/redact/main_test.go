@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"flag"
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/sidehook/sidehook/plugin"
 	"github.com/sidehook/sidehook/plugin/plugintest"
@@ -89,16 +92,43 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// FuzzRedact: no input breaks it, and no e-mail address is left in what it makes.
+// TestWhatIsKept: what is not masked stays as it is, byte for byte, and what is masked stays JSON.
+func TestWhatIsKept(t *testing.T) {
+	r := configured(t, "-keys", "name", "-mask", `"\`)
+	for in, want := range map[string]string{
+		" {\t\"a\" : 1.0e+2 ,\r\n\"b\":[ ] } ":   " {\t\"a\" : 1.0e+2 ,\r\n\"b\":[ ] } ",
+		`["\u00e9\/", "a@example.com" ]`:         `["\u00e9\/", "\"\\" ]`,
+		`["\u00e9 \u0061@example.com <"]`:        `["é \"\\ <"]`,
+		`{"n\u0061me" : {"x":"a@example.com"} }`: `{"n\u0061me" : "\"\\" }`,
+		`{"NAME":["\"", {"name":7}], "name":1}`:  `{"NAME":"\"\\", "name":"\"\\"}`,
+		`{"name": null,"x":"a\\"}`:               `{"name": null,"x":"a\\"}`,
+		`[]`:                                     `[]`, `-0`: `-0`, `""`: `""`,
+	} {
+		if got, _, err := r.redact([]byte(in)); err != nil || string(got) != want {
+			t.Errorf("%s\ngot  %s %v\nwant %s", in, got, err, want)
+		}
+	}
+}
+
+// FuzzRedact: no input breaks it, what is not JSON is refused and only that, and what it makes is JSON.
 func FuzzRedact(f *testing.F) {
-	for _, s := range []string{`{"a":"x@example.com"}`, `["\u0061@example.com",0]`, `{"name":{}}`, "\"+84 912 345 678\"", `{"a":[{"b":1e9}]}`} {
+	for _, s := range []string{
+		`{"a":"x@example.com"}`, `["\u0061@example.com",0]`, `{"name":{}}`, "\"+84 912 345 678\"", `{"a":[{"b":1e9}]}`,
+		`{"\ud800":"\"@a.b"}`, `["\\"]`, "\"\x01\"", `{"a" 1}`, `{"name":{"name":[1,"a@b.c"]},"b":"c@d.e"}`, `[tru]`, `"\x"`, "\"\xff\"",
+	} {
 		f.Add([]byte(s))
 	}
 	r := configured(f, "-keys", "name", "-mask", "#")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		out, n, err := r.redact(data)
+		if valid := json.Valid(data) && utf8.Valid(data); valid != (err == nil) && !bytes.Contains(data, []byte("[[[[")) {
+			t.Fatalf("%q: %v, but whether it is JSON is %v", data, err, valid)
+		}
 		if err != nil {
 			return
+		}
+		if !json.Valid(out) || n == 0 && !bytes.Equal(out, data) {
+			t.Fatalf("%q gave %q with %d masked", data, out, n)
 		}
 		again, m, err := r.redact(out)
 		if err != nil {
@@ -110,20 +140,52 @@ func FuzzRedact(f *testing.F) {
 	})
 }
 
+// FuzzPatterns holds what is found by hand to the expressions that stand above the functions.
+func FuzzPatterns(f *testing.F) {
+	email := regexp.MustCompile(`[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(\.[A-Za-z0-9\-]+)+`)
+	phone := regexp.MustCompile(`(\+[0-9]|\b0[0-9])([ .\-()]{0,2}[0-9]){7,14}\b`)
+	for _, s := range []string{
+		"", "@", "a@b", "a@b.c", "a@b.c.", "a@b..c", "a@@b.c d@e.f", "a@b@c.d-e@f.g", "x a.b+c@m.e-x.co, y", "é@b.c", "a@b.c@d.e",
+		"+84 912 345 678", "0912345678", "a0912345678", "00912345678", "+8491234567890123456", "0912-(34) 5678 9012 345 678 9",
+		"0123456", "01234567", "01234567_", "0123456 7_", "01234567 _", "012345678901234 5", "+0+012345678", "0 1 2 3 4 5 6 7 8", "02  3456789", "01   2345678",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, p := range []struct {
+			name string
+			find func([]byte, int) (int, int)
+			want *regexp.Regexp
+		}{{"email", findEmail, email}, {"phone", findPhone, phone}} {
+			got, _ := replaceAll([]byte(s), []byte("#"), p.find)
+			if want := p.want.ReplaceAllString(s, "#"); string(got) != want {
+				t.Fatalf("%s in %q: got %q, want %q", p.name, s, got, want)
+			}
+		}
+	})
+}
+
 func TestConformance(t *testing.T) {
 	plugintest.Run(t, os.Args[0], "-keys", "name")
 }
 
 func BenchmarkRedact(b *testing.B) {
-	r := configured(b, "-keys", "name")
-	data, err := os.ReadFile("testdata/person.in.json")
+	person, err := os.ReadFile("testdata/person.in.json")
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.SetBytes(int64(len(data)))
-	for b.Loop() {
-		if _, n, err := r.redact(data); err != nil || n == 0 {
-			b.Fatal(strconv.Itoa(n), err)
-		}
+	// Nothing to mask, and hardly a byte that could not begin something: the most that a kilobyte costs.
+	token := []byte(`{"id":1000000000000001234,"token":"` + strings.Repeat("Zm9v+mJh0cgAx7Qk-", 58) + `"}`)
+	for name, data := range map[string][]byte{"person": person, "token": token} {
+		b.Run(name, func(b *testing.B) {
+			r := configured(b, "-keys", "name")
+			b.SetBytes(int64(len(data)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, n, err := r.redact(data); err != nil || (n > 0) != (name == "person") {
+					b.Fatal(n, err)
+				}
+			}
+		})
 	}
 }
