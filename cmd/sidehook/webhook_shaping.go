@@ -101,10 +101,13 @@ func describeMissed(app string, w *client.Webhook) string {
 	if w == nil || w.Missed == nil {
 		return ""
 	}
-	many := strconv.Itoa(w.Missed.Deliveries)
-	if w.Missed.More {
+	many := strconv.Itoa(w.Missed.Deliveries) + " deliveries"
+	switch {
+	case w.Missed.More:
 		many = "More than " + many
+	case w.Missed.Deliveries == 1:
+		many = "1 delivery"
 	}
-	return "\n" + many + " deliveries came while it was disabled. Deliver them with\n  sidehook webhook replay " + w.ID + " --app " +
+	return "\n" + many + " came while it was disabled. Deliver them with\n  sidehook webhook replay " + w.ID + " --app " +
 		app + " --state dropped --since " + w.Missed.Since.UTC().Format(time.RFC3339)
 }

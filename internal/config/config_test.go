@@ -254,6 +254,12 @@ func TestControlProblems(t *testing.T) {
 			`f:2:27: warning: xds_tls.client_ca_file: /nowhere/ca cannot be found on this machine`,
 		}},
 		{"limits", "kind: control\nlimits: {webhooks_per_app: 0}\n", []string{`f:2:28: limits.webhooks_per_app: must be 1 to 100000`}},
+		{"disabled never", "kind: control\nauto_disable_after: 0s\n", nil},
+		{"disabled at the earliest without a word", "kind: control\nauto_disable_after: 1h\n", nil},
+		{"disabled in haste", "kind: control\nauto_disable_after: 90s\n", []string{
+			`f:2:21: warning: auto_disable_after: a receiver that is restarted can be away for 1m30s: its webhooks would be disabled`,
+		}},
+		{"disabled at once", "kind: control\nauto_disable_after: 999ms\n", []string{`f:2:21: auto_disable_after: must be 1s to 8760h`}},
 		{"a sidecar's key", "kind: control\noutbound: {}\n", []string{
 			`f:2:1: outbound: unknown key; the keys here are kind, data_dir, listen, xds_tls, limits, auto_disable_after, admin_token_file, dialects, apiserver, omicall, shutdown_timeout and log`,
 		}},

@@ -20,8 +20,8 @@ type Control struct {
 	XDSTLS *ServerTLS `yaml:"xds_tls"`
 	// Limits of what can be created.
 	Limits ControlLimits `yaml:"limits"`
-	// AutoDisableAfter is for how long a webhook may do nothing but fail before it is disabled: 1h to 8760h, or 0s for
-	// ever. Default 120h.
+	// AutoDisableAfter is for how long a webhook may do nothing but fail before it is disabled: 1s to 8760h, or 0s for
+	// ever; below an hour with a warning. Default 120h.
 	AutoDisableAfter time.Duration `yaml:"auto_disable_after"`
 	// AdminTokenFile is written at the first start with the first admin token (mode 0600). Default
 	// DATA_DIR/admin.token.
@@ -69,7 +69,8 @@ const defaultControlDir = "/var/lib/sidehook-control"
 // Bounds of auto_disable_after.
 const (
 	defaultAutoDisable = 120 * time.Hour
-	minAutoDisable     = time.Hour
+	minAutoDisable     = time.Second
+	hastyAutoDisable   = time.Hour // anything less is for trying it out
 	maxAutoDisable     = 8760 * time.Hour
 )
 
@@ -129,6 +130,9 @@ func (d *document) checkControl(c *Control) {
 	d.dialects(c)
 	if c.AutoDisableAfter != 0 {
 		d.durationRange("auto_disable_after", c.AutoDisableAfter, minAutoDisable, maxAutoDisable)
+	}
+	if c.AutoDisableAfter >= minAutoDisable && c.AutoDisableAfter < hastyAutoDisable {
+		d.warnAt("auto_disable_after", "a receiver that is restarted can be away for %s: its webhooks would be disabled", c.AutoDisableAfter)
 	}
 	d.durationRange("shutdown_timeout", c.ShutdownTimeout, minShutdown, maxShutdown)
 	d.log(c.Log)
