@@ -9,8 +9,10 @@ import (
 	"github.com/sidehook/sidehook"
 )
 
-// failingStep is how much older a failure must be than what is stored of it before it is worth a commit: webhooks that
-// fail now and then cost none.
+// failingStep is for how long a webhook must have failed before it is worth a commit: webhooks that fail now and then cost
+// none. The exception is what a process hears first of a webhook: it cannot know how long that has been so, and processes
+// that live shorter than failingStep would each begin anew. So restarts, however many, postpone the end by failingStep at
+// most, besides the time in which no process runs.
 const failingStep = 10 * time.Minute
 
 // maxFailing bounds what is remembered of webhooks between reports; beyond it, it is read from the store again.
@@ -57,7 +59,7 @@ func (s *Service) NoteHealth(ctx context.Context, k sidehook.WebhookKey, lastSuc
 }
 
 func (s *Service) noteSuccess(ctx context.Context, k sidehook.WebhookKey, lastSuccess, now time.Time) error {
-	memo := s.failing.get(k)
+	memo, _ := s.failing.get(k)
 	if memo.since.IsZero() && now.Sub(memo.asked) < failingStep || memo.since.After(lastSuccess) {
 		return nil
 	}
@@ -77,7 +79,7 @@ func (s *Service) noteSuccess(ctx context.Context, k sidehook.WebhookKey, lastSu
 }
 
 func (s *Service) noteFailure(ctx context.Context, k sidehook.WebhookKey, lastSuccess, lastFailure time.Time) error {
-	memo := s.failing.get(k)
+	memo, known := s.failing.get(k)
 	if lastSuccess.Before(memo.success) {
 		lastSuccess = memo.success // on another sidecar
 	}
@@ -89,13 +91,13 @@ func (s *Service) noteFailure(ctx context.Context, k sidehook.WebhookKey, lastSu
 		return nil // another sidecar has told of more
 	}
 	fails := lastFailure.Sub(memo.since)
-	if fails < min(failingStep, s.autoDisable) || memo.stored && fails < s.autoDisable {
+	if known && (fails < min(failingStep, s.autoDisable) || memo.stored && fails < s.autoDisable) {
 		s.failing.set(k, memo)
 		return nil
 	}
-	var since, disabled time.Time
+	var is failingState
 	err := s.change(ctx, func(t *txn) (err error) {
-		since, disabled, err = s.decideFailing(t, k, memo, lastSuccess, lastFailure)
+		is, err = s.decideFailing(t, k, memo, lastSuccess, lastFailure)
 		return err
 	})
 	switch {
@@ -104,58 +106,70 @@ func (s *Service) noteFailure(ctx context.Context, k sidehook.WebhookKey, lastSu
 		return nil
 	case err != nil:
 		return err
-	case !disabled.IsZero():
+	case is.disabled:
 		s.failing.set(k, failingMemo{})
-		s.log.WarnContext(ctx, "webhook disabled: nothing but failures", "app", k.App, "webhook", k.ID, "since", disabled)
+		s.log.WarnContext(ctx, "webhook disabled: nothing but failures", "app", k.App, "webhook", k.ID, "since", is.since)
 		return nil
 	}
-	s.failing.set(k, failingMemo{since: since, stored: true, success: lastSuccess})
+	s.failing.set(k, failingMemo{since: is.since, stored: is.stored, success: lastSuccess})
 	return nil
 }
 
-// decideFailing stores since when the webhook fails, or disables it if that is too long; then disabled is that time.
-func (s *Service) decideFailing(t *txn, k sidehook.WebhookKey, memo failingMemo, lastSuccess, lastFailure time.Time) (since, disabled time.Time, err error) {
-	since = memo.since
+// failingState is what was decided of a webhook that fails.
+type failingState struct {
+	since    time.Time
+	stored   bool // the store has since
+	disabled bool
+}
+
+// decideFailing stores since when the webhook fails, or disables it if that is too long.
+func (s *Service) decideFailing(t *txn, k sidehook.WebhookKey, memo failingMemo, lastSuccess, lastFailure time.Time) (is failingState, err error) {
 	w, err := requireWebhook(t, k)
 	if err != nil {
-		return since, disabled, err
+		return is, err
 	}
 	var stored failingRecord
 	found, err := t.get(failingKey(k), &stored)
 	if err != nil {
-		return since, disabled, err
+		return is, err
+	}
+	is.since = memo.since
+	switch {
+	case found && stored.Since.Before(is.since) && !lastSuccess.After(stored.Since):
+		is.since = stored.Since
+	case memo.stored && (!found || stored.Since.After(is.since)):
+		is.since = lastFailure // another process has seen a success
+	}
+	if w.UpdatedAt.After(is.since) {
+		is.since = w.UpdatedAt // somebody may have mended it
 	}
 	switch {
-	case found && stored.Since.Before(since) && !lastSuccess.After(stored.Since):
-		since = stored.Since
-	case memo.stored && (!found || stored.Since.After(since)):
-		since = lastFailure // another process has seen a success
-	}
-	if w.UpdatedAt.After(since) {
-		since = w.UpdatedAt // somebody may have mended it
-	}
-	switch {
-	case w.Status == sidehook.WebhookEnabled && lastFailure.Sub(since) >= s.autoDisable:
-		disable(w, ReasonFailing+since.UTC().Format(" 2006-01-02 15:04 UTC"), sidehook.DisabledByFailing, t.now)
+	case w.Status == sidehook.WebhookEnabled && lastFailure.Sub(is.since) >= s.autoDisable:
+		disable(w, ReasonFailing+is.since.UTC().Format(" 2006-01-02 15:04 UTC"), sidehook.DisabledByFailing, t.now)
 		w.UpdatedAt = t.now
 		t.put(webhookKey(k), recordOfWebhook(w))
 		if found {
 			t.delete(failingKey(k))
 		}
-		return since, since, nil
-	case !found || !stored.Since.Equal(since):
-		t.put(failingKey(k), &failingRecord{Since: since})
+		is.disabled = true
+		return is, nil
+	case is.since.After(lastFailure): // it has not failed since then
+		return is, nil
+	case !found || !stored.Since.Equal(is.since):
+		t.put(failingKey(k), &failingRecord{Since: is.since})
 	}
-	return since, disabled, nil
+	is.stored = true
+	return is, nil
 }
 
 // ReasonFailing starts the reason of a webhook that failed for too long; since when follows.
 const ReasonFailing = "nothing but failures since"
 
-func (f *failing) get(k sidehook.WebhookKey) failingMemo {
+func (f *failing) get(k sidehook.WebhookKey) (memo failingMemo, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.known[k]
+	memo, known = f.known[k]
+	return memo, known
 }
 
 func (f *failing) set(k sidehook.WebhookKey, memo failingMemo) {

@@ -25,6 +25,9 @@ type failures struct {
 
 const fiveDays = 5 * 24 * time.Hour
 
+// failingStep is by how much restarts may postpone that a webhook is disabled.
+const failingStep = 10 * time.Minute
+
 func newFailures(t *testing.T) *failures {
 	plain, kv, now := newService(t)
 	f := &failures{t: t, kv: kv, now: now, key: create(t, plain, "CRM")}
@@ -202,21 +205,60 @@ func TestAutoDisableIgnores(t *testing.T) {
 	}
 }
 
-// TestFailuresNowAndThenCostNoCommit: what fails for a moment is not written down.
+// TestFailuresNowAndThenCostNoCommit: what fails for a moment is not written down, but for the first of it that a process
+// hears.
 func TestFailuresNowAndThenCostNoCommit(t *testing.T) {
 	f := newFailures(t)
-	_, before, err := f.kv.List(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 100 {
+	failAndMend := func() {
 		*f.now = f.now.Add(time.Minute)
 		f.fails(f.svc, f.now.Add(-time.Minute))
 		*f.now = f.now.Add(time.Minute)
 		f.succeeds(f.svc, *f.now)
 	}
+	failAndMend()
+	_, before, err := f.kv.List(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 100 {
+		failAndMend()
+	}
 	if _, after, err := f.kv.List(t.Context(), ""); err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("revision went from %d to %d, %v", before, after, err)
+	}
+}
+
+// TestRestartsDoNotPostponeAutoDisable: a process that is restarted every few minutes, and hears of nothing that happened
+// before it, disables ten minutes late at the most. The webhook had a success in its first process, which therefore writes
+// nothing down at first.
+func TestRestartsDoNotPostponeAutoDisable(t *testing.T) {
+	for _, life := range []time.Duration{time.Minute, 4 * time.Minute, 9 * time.Minute, 11 * time.Minute} {
+		t.Run(life.String(), func(t *testing.T) {
+			f := newFailures(t)
+			f.succeeds(f.svc, *f.now)
+			success := *f.now
+			const every = 30 * time.Second
+			*f.now = f.now.Add(every)
+			failing := *f.now
+			for born := failing; f.now.Sub(failing) < fiveDays+failingStep; *f.now = f.now.Add(every) {
+				if f.now.Sub(born) >= life {
+					f.svc, born = f.process(), *f.now
+				}
+				f.fails(f.svc, success)
+				w, err := f.svc.GetWebhook(t.Context(), f.key)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if w.Status == sidehook.WebhookEnabled {
+					continue
+				}
+				if after := f.now.Sub(failing); after < fiveDays {
+					t.Errorf("disabled after %s", after)
+				}
+				return
+			}
+			t.Errorf("still enabled after %s of failures", f.now.Sub(failing))
+		})
 	}
 }
 
