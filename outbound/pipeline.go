@@ -64,20 +64,19 @@ func (e *Engine) post(l *lane, r *route, a *sidehook.Attempt, req *request, bega
 	err := e.opts.Sender.Do(e.work, &send.Request{URL: r.endpoint, Headers: req.headers, Body: req.saved.Body},
 		r.webhook.Timeout, resp)
 	a.Latency = e.now().Sub(began)
-	if err != nil {
-		if e.work.Err() != nil {
-			return false // not the endpoint's fault, and not recorded: repeated after the next start
-		}
-		a.Error = err.Error()
-		a.Outcome = decide(r, a, "", true)
-		return true
+	if err != nil && e.work.Err() != nil {
+		return false // not the endpoint's fault, and not recorded: repeated after the next start
 	}
+	// A response may have begun, and broken off: what there is of it is recorded with the error.
 	a.Status = resp.Status
 	if n := min(len(resp.Body), sidehook.MaxRecordedResponse); n > 0 {
 		a.Response = append([]byte(nil), resp.Body[:n]...)
 	}
-	a.Outcome = decide(r, a, resp.RetryAfter, false)
-	if a.Outcome.Kind != sidehook.OutcomeDelivered {
+	a.Outcome = decide(r, a, resp.RetryAfter, err != nil)
+	switch {
+	case err != nil:
+		a.Error = err.Error()
+	case a.Outcome.Kind != sidehook.OutcomeDelivered:
 		a.Error = statusText(a.Status)
 	}
 	return true
@@ -109,7 +108,7 @@ func judge(a *sidehook.Attempt) verdict {
 		return healthy
 	case a.Outcome.Kind == sidehook.OutcomeGone:
 		return gone
-	case a.Status == 0, a.Status >= 500, a.Status == 408, a.Status == 429:
+	case a.Status < 300, a.Status >= 500, a.Status == 408, a.Status == 429: // below 300: no answer, or one that broke off
 		return troubled
 	}
 	return neutral

@@ -100,7 +100,7 @@ func numbered(prefix string, n int) []string {
 
 // failuresOf returns the errors of the attempts at a webhook that failed.
 func (s *sidecar) failuresOf(webhook string) (failed []string) {
-	for _, d := range s.deliveries("app=demo&limit=1000&webhook=" + webhook) {
+	for _, d := range s.history(webhook) {
 		for _, a := range d.Attempts {
 			if a.Error != "" {
 				failed = append(failed, a.Error)
@@ -208,6 +208,9 @@ func TestNetworkCutsTheBody(t *testing.T) {
 	net.poison("limit_data", "downstream", `{"bytes": 500}`)
 	publish(t, s.grpc, "person.created", "evt_body")
 	s.awaitFailure("connection closed by the receiver while reading the response body")
+	if first := s.history("bad")[0].Attempts[0]; first.Status != http.StatusOK {
+		t.Errorf("the attempt shows the status %d", first.Status)
+	}
 	net.heal("limit_data", "downstream")
 	bad.hang(nil)
 	bad.awaitArrival(t, "evt_body")

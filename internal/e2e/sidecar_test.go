@@ -158,12 +158,14 @@ func (s *sidecar) awaitWebhooks(want int) {
 	})
 }
 
-// delivery is a delivery as the admin endpoint shows it.
+// delivery is a delivery as the admin endpoint shows it. A list has its newest attempt only.
 type delivery struct {
-	Webhook  string
-	EventID  string `json:"event_id"`
-	State    string
-	Attempts []struct {
+	ID           string
+	Webhook      string
+	EventID      string `json:"event_id"`
+	State        string
+	AttemptCount int `json:"attempt_count"`
+	Attempts     []struct {
 		Status  int
 		Error   string
 		Outcome string
@@ -177,6 +179,21 @@ func (s *sidecar) deliveries(query string) []delivery {
 		s.t.Fatalf("/deliveries answers %d, %v", status, err)
 	}
 	return page.Data
+}
+
+// history returns the newest 1000 deliveries of a webhook, each with all of its attempts.
+func (s *sidecar) history(webhook string) []delivery {
+	s.t.Helper()
+	all := s.deliveries("app=demo&limit=1000&webhook=" + webhook)
+	for i, d := range all {
+		if d.AttemptCount == len(d.Attempts) {
+			continue
+		}
+		if status, err := getJSON("http://"+s.admin+"/deliveries/"+d.ID, &all[i]); err != nil || status != 200 {
+			s.t.Fatalf("/deliveries/%s answers %d, %v", d.ID, status, err)
+		}
+	}
+	return all
 }
 
 // metric reads one line of /metrics.
