@@ -122,6 +122,7 @@ type figures struct {
 	written    int64         // as cpu
 	memory     memory        // the most
 	refusals   int
+	others     float64 // attempts at endpoints that are in trouble
 }
 
 // run puts load on a sidecar, measures it after the warm-up, waits until everything has arrived, and checks the ledger.
@@ -214,13 +215,13 @@ func (b *bench) settle(p *publisher) error {
 	if err := p.finish(ctx); err != nil {
 		return err
 	}
-	want := p.next * uint64(p.fanOut)
+	want := p.next * uint64(p.arrive)
 	awaitErr := b.recv.await(ctx, want)
 	got, err := b.recv.summary()
 	if err != nil {
 		return errors.Join(awaitErr, err)
 	}
-	if err := balance(got, p.next, int(p.fanOut)); err != nil {
+	if err := balance(got, p.next, int(p.arrive)); err != nil {
 		return errors.Join(awaitErr, err)
 	}
 	if repeats := got.Arrivals - got.Distinct; repeats > 0 {

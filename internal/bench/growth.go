@@ -64,7 +64,7 @@ func (b *bench) endpointMemory() error {
 		return err
 	}
 	many, err := b.memoryAfter(n, func(i int) string {
-		return net.JoinHostPort(fmt.Sprintf("127.%d.%d.%d", 1+i/62500, i/250%250, 1+i%250), port)
+		return net.JoinHostPort(loopback(i), port)
 	})
 	if err != nil {
 		return err
@@ -75,6 +75,9 @@ func (b *bench) endpointMemory() error {
 	b.add(perEndpoint, float64(many.anon-one.anon)/1e3/float64(n), "kB")
 	return nil
 }
+
+// loopback is one of the many addresses that a host has for itself.
+func loopback(i int) string { return fmt.Sprintf("127.%d.%d.%d", 1+i/62500, i/250%250, 1+i%250) }
 
 // memoryAfter is what a sidecar has in memory a while after it delivered to n webhooks at addresses.
 func (b *bench) memoryAfter(n int, address func(i int) string) (m memory, err error) {

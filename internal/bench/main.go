@@ -52,8 +52,11 @@ func main() {
 	flag.Float64Var(&s.scale, "scale", 1, "for trying out: the part of their sizes that the rows fleet and growth and the soak have")
 	flag.Parse()
 
-	if *role == roleReceiver {
+	switch *role {
+	case roleReceiver:
 		exit(runReceiver())
+	case roleResolver:
+		exit(becomeWithResolver(flag.Args()))
 	}
 	if *list {
 		listRows()

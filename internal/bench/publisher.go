@@ -29,7 +29,8 @@ type publisher struct {
 	conn   *grpc.ClientConn
 	stream grpc.BidiStreamingClient[eventsv1.PublishStreamRequest, eventsv1.PublishStreamResponse]
 	cancel context.CancelFunc
-	fanOut uint32
+	fanOut uint32 // deliveries that every event must cause
+	arrive uint32 // of them, those that the receiver counts
 	id     string // prefix of event ids, so that two publishers do not repeat each other
 
 	next uint64 // sequence of the next event
@@ -56,7 +57,7 @@ func newPublisher(ctx context.Context, address, eventType string, bodyBytes, max
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	p := &publisher{conn: conn, cancel: cancel, id: eventType + "-", fanOut: fanOut, sent: make(map[uint64]batch), ended: make(chan struct{})}
+	p := &publisher{conn: conn, cancel: cancel, id: eventType + "-", fanOut: fanOut, arrive: fanOut, sent: make(map[uint64]batch), ended: make(chan struct{})}
 	p.acks = sync.NewCond(&p.mu)
 	for range maxBatch {
 		p.pool = append(p.pool, &eventsv1.Event{
@@ -236,14 +237,14 @@ func (p *publisher) close() error {
 	return errors.Join(err, p.failed, p.conn.Close())
 }
 
-// closedLoop publishes for as long as ctx lasts, with never more than window events whose deliveries have not all
-// arrived.
+// closedLoop publishes for as long as ctx lasts, with never more than window events whose deliveries that count have not
+// all arrived.
 func (p *publisher) closedLoop(ctx context.Context, r *receiver, window, size int) error {
 	due := make([]time.Time, size)
-	fanOut := uint64(p.fanOut)
+	arrive := uint64(p.arrive)
 	for ctx.Err() == nil {
 		if ahead := p.next + uint64(size); ahead > uint64(window) {
-			if err := r.await(ctx, (ahead-uint64(window))*fanOut); err != nil {
+			if err := r.await(ctx, (ahead-uint64(window))*arrive); err != nil {
 				return endOf(ctx, err)
 			}
 		}

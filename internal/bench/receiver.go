@@ -21,8 +21,13 @@ import (
 
 const roleReceiver = "receiver"
 
-// hangPath is where a request gets no answer.
-const hangPath = "/hang"
+// The paths of endpoints in trouble: one gives no answer, one begins an answer and never ends it, one says that it is
+// busy. What comes there is not counted.
+const (
+	hangPath    = "/hang"
+	endlessPath = "/endless"
+	busyPath    = "/busy"
+)
 
 // flakyPath is where one event in ten is refused when it comes first.
 const flakyPath = "/flaky"
@@ -107,9 +112,7 @@ func (r *refusals) refuses(body []byte) bool {
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
 func (r *receiving) serve(w http.ResponseWriter, req *http.Request) {
-	if req.URL.Path == hangPath {
-		_, _ = io.Copy(io.Discard, req.Body) // whatever comes, there is no answer
-		<-req.Context().Done()
+	if r.trouble(w, req) {
 		return
 	}
 	buf := bodies.Get().(*[]byte)
@@ -133,6 +136,30 @@ func (r *receiving) serve(w http.ResponseWriter, req *http.Request) {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+// trouble answers as the endpoints in trouble do, and reports whether the request is for one of them.
+func (r *receiving) trouble(w http.ResponseWriter, req *http.Request) bool {
+	switch req.URL.Path {
+	case hangPath:
+		_, _ = io.Copy(io.Discard, req.Body) // whatever comes, there is no answer
+		<-req.Context().Done()
+	case endlessPath:
+		_, _ = io.Copy(io.Discard, req.Body)
+		w.WriteHeader(http.StatusOK)
+		for {
+			if _, err := w.Write(noise[:4<<10]); err != nil {
+				return true // the sidecar has enough
+			}
+		}
+	case busyPath:
+		_, _ = io.Copy(io.Discard, req.Body)
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(http.StatusTooManyRequests)
+	default:
+		return false
+	}
+	return true
 }
 
 // tellEvery bounds how often the count is told, and so what telling costs.

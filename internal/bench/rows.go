@@ -23,6 +23,7 @@ func allRows() []row {
 		{"open10k", "publish to arrival at 10,000 events per second", open10kRow},
 		{"publish", "durable publish alone, one client, one stream", publishRow},
 		{"deadpeers", "rate with 1,000,000 deliveries pending to dead endpoints, against without", deadPeersRow},
+		{"isolation", "rate of a healthy endpoint while others hang, never end, are busy, have no name or no TLS, against without", isolationRow},
 		{"plugin", "rate with a transformer on every delivery, against without", pluginRow},
 		{"memory", "memory of the sidecar: idle, at 1,000 events per second, with 1,000,000 deliveries pending", memoryRow},
 		{"start", "from exec to ready: empty, with 1,000,000 deliveries pending", startRow},
@@ -72,7 +73,7 @@ func (b *bench) with(spec sidecarSpec, fanOut int, f func(s *sidecar, p *publish
 // closed is the load of a closed loop.
 func (b *bench) closed() load {
 	return func(ctx context.Context, p *publisher) error {
-		window := max(min(b.set.window, maxAway/int(p.fanOut)), b.set.batch)
+		window := max(min(b.set.window, maxAway/int(p.arrive)), b.set.batch)
 		return p.closedLoop(ctx, b.recv, window, b.set.batch)
 	}
 }

@@ -26,6 +26,8 @@ type hook struct {
 	Timeout     time.Duration
 	Schedule    []time.Duration // of retries
 	NoRetry     bool
+
+	answer int // status that its endpoint answers with
 }
 
 // sidecarSpec says how a sidecar is configured, beyond what every one is.
@@ -35,6 +37,7 @@ type sidecarSpec struct {
 	durability  string
 	door        string // doorTCP or doorUnix
 	limits      string // more of the configuration
+	resolv      string // instead of /etc/resolv.conf, as withResolver has it
 	hangs       bool   // an endpoint never answers, so the sidecar could not end in peace: it is killed
 }
 
@@ -80,6 +83,11 @@ func writeConfig(dir string, spec sidecarSpec) error {
 			return err
 		}
 		fmt.Fprintf(&b, "transformers:\n  - {name: %s, command: %q, env: {REDACT_KEYS: \"email,phone\"}}\n", transformerName, program)
+	}
+	if spec.resolv != "" {
+		if err := os.WriteFile(filepath.Join(dir, resolvName), []byte(spec.resolv), 0o600); err != nil {
+			return err
+		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "sidecar.yaml"), []byte(b.String()), 0o600); err != nil {
 		return err
@@ -127,8 +135,18 @@ func startSidecar(ctx context.Context, binary, dir string) (*sidecar, error) {
 		return nil, err
 	}
 	s.cmd = exec.Command(program, "sidecar", "--config", filepath.Join(dir, "sidecar.yaml"))
+	if _, err := os.Stat(filepath.Join(dir, resolvName)); err == nil {
+		if s.cmd, err = withResolver(filepath.Join(dir, resolvName), s.cmd); err != nil {
+			return nil, errors.Join(err, s.log.Close())
+		}
+	}
 	s.cmd.Stderr = s.log
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // the bench stops it, not the terminal
+	attr := s.cmd.SysProcAttr
+	if attr == nil {
+		attr = new(syscall.SysProcAttr)
+	}
+	attr.Setpgid, attr.Pdeathsig = true, syscall.SIGKILL // the bench stops it, not the terminal
+	s.cmd.SysProcAttr = attr
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// trouble is something that is wrong with some endpoints.
+type trouble struct {
+	name   string
+	hooks  []hook
+	resolv string
+	cannot error // why it cannot be made here
+}
+
+const (
+	// allTroubles names the run in which everything is wrong at once.
+	allTroubles = "all at once"
+	// hangingHooks is how many endpoints hang.
+	hangingHooks = 100
+	// patience is how long an attempt at an endpoint in trouble may take.
+	patience = time.Second
+)
+
+// ratioOf names the figure that has a goal.
+func ratioOf(name string) string { return name + ": ratio to the rate without" }
+
+// isolationRow measures the rate of a healthy endpoint alone, then while others are in trouble, each trouble by itself
+// and then all together, and alone again. Those in trouble want the same events as the healthy one, so that their lanes
+// are as busy as it; the closed loop waits for deliveries to the healthy one only.
+//
+// A closed loop uses all the CPU there is, so what a trouble costs the healthy endpoint loses, even where nobody waits for
+// anybody. That share is told beside each ratio: how much of the CPU of sidecar, receiver and publisher together did not go
+// into the healthy endpoint's deliveries, by what those cost without trouble. Legitimately in it are: matching an event for a
+// hundred webhooks more and writing down where they stand; requests that hang, each at most patience long, until the lane's
+// limit and circuit hold them back; and the answers of the endless endpoint, each of which costs a connection, both its ends
+// being on this machine, and up to 80 kB that are sent before the sidecar has enough. A ratio that is lower than what the
+// share leaves means that the healthy lane waited for something. Two more runs leave CPU to all: an open loop, alone and
+// beside all troubles, where only what waits for others can be late.
+func isolationRow(b *bench) error {
+	b.set.warmUp, b.set.duration = min(b.set.warmUp, time.Second), min(b.set.duration, 3*time.Second) // there are ten runs
+	troubles, stop, err := b.troubles()
+	if err != nil {
+		return err
+	}
+	err = b.isolation(troubles)
+	return errors.Join(err, stop())
+}
+
+func (b *bench) isolation(troubles []trouble) error {
+	runs := []trouble{{name: "before"}}
+	all := trouble{name: allTroubles}
+	for _, t := range troubles {
+		if t.cannot != nil {
+			b.rep.put(result{Row: b.name, Metric: ratioOf(t.name), Unit: "×", Note: "not measured: " + t.cannot.Error()})
+			continue
+		}
+		runs = append(runs, t)
+		all.hooks = append(all.hooks, t.hooks...)
+		all.resolv += t.resolv
+	}
+	runs = append(runs, all, trouble{name: "after"})
+	got := make([]figures, len(runs))
+	for i, t := range runs {
+		var err error
+		if got[i], err = b.beside(t, b.closed()); err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+	}
+	before, after := got[0], got[len(got)-1]
+	without := (before.rate + after.rate) / 2
+	cost := (costOf(before) + costOf(after)) / 2
+	b.add("rate without, before", before.rate, "/s")
+	b.add("rate without, after", after.rate, "/s")
+	for i, t := range runs[1 : len(runs)-1] {
+		f := got[i+1]
+		b.add(t.name+": rate", f.rate, "/s")
+		b.add(ratioOf(t.name), f.rate/without, "×")
+		b.add(t.name+": share of the CPU", 100*(1-cost/costOf(f)), "%")
+		b.add(t.name+": p99", float64(f.latency.P99)/1e6, "ms")
+		b.add(t.name+": attempts at endpoints in trouble", f.others, "")
+	}
+	return b.isolationOpen(all)
+}
+
+// isolationOpen measures an open loop alone and beside a trouble.
+func (b *bench) isolationOpen(t trouble) error {
+	const perSecond = 1000
+	alone, err := b.beside(trouble{}, open(perSecond))
+	if err != nil {
+		return fmt.Errorf("open loop: %w", err)
+	}
+	beside, err := b.beside(t, open(perSecond))
+	if err != nil {
+		return fmt.Errorf("open loop, %s: %w", t.name, err)
+	}
+	b.add("at 1,000/s, "+ratioOf(t.name), beside.rate/alone.rate, "×")
+	b.add("at 1,000/s, alone: p99", float64(alone.latency.P99)/1e6, "ms")
+	b.add("at 1,000/s, "+t.name+": p99", float64(beside.latency.P99)/1e6, "ms")
+	return nil
+}
+
+// costOf is the CPU time of all processes for a delivery that counts.
+func costOf(f figures) float64 { return f.allCPU.Seconds() / f.deliveries }
+
+// beside measures a load on the healthy endpoint beside a trouble.
+func (b *bench) beside(t trouble, l load) (f figures, err error) {
+	spec := sidecarSpec{hooks: append(b.hooks(1), t.hooks...), resolv: t.resolv, hangs: len(t.hooks) > 0}
+	spec.hooks[0].answer = http.StatusOK
+	err = b.with(spec, len(spec.hooks), func(s *sidecar, p *publisher) (err error) {
+		p.arrive = 1
+		if f, err = b.run(s, p, l); err != nil {
+			return err
+		}
+		if err := b.awaitTrouble(s, spec.hooks); err != nil {
+			return err
+		}
+		attempts, err := s.metric("sidehook_attempts_total")
+		f.others = max(0, attempts-float64(p.next))
+		return err
+	})
+	return f, errors.Join(err, b.recv.reset())
+}
+
+// awaitTrouble waits until every endpoint has failed in the way it should: otherwise the row would show nothing.
+func (b *bench) awaitTrouble(s *sidecar, hooks []hook) error {
+	const most = 10 * time.Second
+	for began := time.Now(); ; {
+		wrong, err := s.unlike(hooks)
+		if err != nil || wrong == nil {
+			return err
+		}
+		if time.Since(began) > most {
+			return wrong
+		}
+		if err := pause(b.ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// unlike says of a webhook how its latest attempt is unlike what its endpoint answers, nil when each is as it should be.
+func (s *sidecar) unlike(hooks []hook) (wrong, err error) {
+	resp, err := http.Get("http://" + s.admin + "/webhooks")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var body struct {
+		Data []struct {
+			ID         string
+			LastStatus int    `json:"last_status"`
+			LastError  string `json:"last_error"`
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
+		return nil, err
+	}
+	if len(body.Data) != len(hooks) {
+		return fmt.Errorf("the sidecar has %d webhooks, want %d", len(body.Data), len(hooks)), nil
+	}
+	for _, w := range body.Data {
+		var i int
+		if _, err := fmt.Sscanf(w.ID, "w%d", &i); err != nil || i >= len(hooks) {
+			return nil, fmt.Errorf("the sidecar has a webhook %q", w.ID)
+		}
+		if w.LastStatus != hooks[i].answer || hooks[i].answer == 0 && w.LastError == "" {
+			return fmt.Errorf("the latest attempt at %s has status %d, %q, want status %d",
+				hooks[i].URL, w.LastStatus, w.LastError, hooks[i].answer), nil
+		}
+	}
+	return nil, nil
+}
+
+// troubles are all that can go wrong. They last until stop is called.
+func (b *bench) troubles() (all []trouble, stop func() error, err error) {
+	_, port, err := net.SplitHostPort(b.recv.wide)
+	if err != nil {
+		return nil, nil, err
+	}
+	tls, err := startBrokenTLS()
+	if err != nil {
+		return nil, nil, err
+	}
+	to := func(url string, answer int) []hook {
+		return []hook{{URL: url, Event: liveType, Timeout: patience, answer: answer}}
+	}
+	slow := trouble{name: "slow DNS", hooks: to("http://slow.example:"+port+"/", 0), resolv: silentResolv}
+	dns, err := startSilentDNS()
+	if slow.cannot = err; err == nil {
+		slow.cannot = b.tryResolver()
+	}
+	hanging := trouble{name: "hanging"}
+	for i := range hangingHooks {
+		hanging.hooks = append(hanging.hooks, to("http://"+loopback(i)+":"+port+hangPath, 0)...)
+	}
+	all = []trouble{
+		hanging,
+		{name: "endless", hooks: to("http://"+loopback(hangingHooks)+":"+port+endlessPath, http.StatusOK)},
+		{name: "busy", hooks: to("http://"+loopback(hangingHooks+1)+":"+port+busyPath, http.StatusTooManyRequests)},
+		slow,
+		{name: "broken TLS", hooks: to("https://"+tls.lis.Addr().String()+"/", 0)},
+	}
+	return all, func() error {
+		err := tls.stop()
+		if dns != nil {
+			err = errors.Join(err, dns.stop())
+		}
+		return err
+	}, nil
+}
+
+// brokenTLS answers connections with what is no TLS.
+type brokenTLS struct {
+	lis   net.Listener
+	serve sync.WaitGroup
+}
+
+func startBrokenTLS() (*brokenTLS, error) {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	b := &brokenTLS{lis: lis}
+	b.serve.Go(func() {
+		for {
+			conn, err := lis.Accept()
+			if err != nil {
+				return // closed
+			}
+			_, _ = conn.Write([]byte("220 this is something else\r\n")) // who hung up before does not need it
+			_ = conn.Close()
+		}
+	})
+	return b, nil
+}
+
+func (b *brokenTLS) stop() error {
+	err := b.lis.Close()
+	b.serve.Wait()
+	return err
+}
