@@ -39,6 +39,10 @@ type Options struct {
 	PerWebhook int
 	// MaxInMemory bounds the deliveries held in memory; the rest wait on disk. Default 32,768.
 	MaxInMemory int
+	// MaxKeys bounds the ordering keys of one webhook that are known at once, because they have a delivery under way or
+	// waiting for its retry. Deliveries of others wait until there is room, which is looked for after 100 ms, and then
+	// after up to a minute. Default 65,536.
+	MaxKeys int
 	// OnChange, when set, is called when something that a status report tells changed: a webhook is gone. It must not
 	// block.
 	OnChange func()
@@ -64,6 +68,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxInMemory == 0 {
 		o.MaxInMemory = 32768
+	}
+	if o.MaxKeys == 0 {
+		o.MaxKeys = 1 << 16
 	}
 	if o.OnChange == nil {
 		o.OnChange = func() {}

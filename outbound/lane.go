@@ -34,10 +34,11 @@ type job struct {
 	missed   bool // came while the webhook was disabled, but not by a person: to be dropped
 
 	// What follows is set when the event has an ordering key and the lane keeps to it; see order.
+	untouched bool // neither attempted nor put back for later: due when it was accepted
 	order     *order
 	key       uint64
 	due       int64 // when it was due, in Unix nanoseconds
-	untouched bool  // neither attempted nor put back for later: due when it was accepted
+	began     int64 // when its turn began, likewise
 }
 
 // lane is one webhook's way out: a bounded ring of deliveries in memory, fed by new events while nothing older is due
@@ -376,9 +377,6 @@ func (l *lane) finished(j *job, a *sidehook.Attempt, outcome verdict, behind []s
 	l.pauses, l.pauseReason = 0, ""
 	l.lastStatus, l.lastError = a.Status, a.Error
 	var spill []*job
-	if l.order != nil {
-		l.order.service += (a.Latency - l.order.service) / 8
-	}
 	switch outcome {
 	case healthy:
 		l.trouble, l.proven, l.pausedUntil = 0, true, time.Time{}

@@ -2,7 +2,7 @@ package outbound
 
 import (
 	"hash/maphash"
-	"math"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,11 +12,10 @@ import (
 
 // Sizes of what orders a lane.
 const (
-	// maxKeys bounds the ordering keys of one webhook that are known at once, because they have a delivery under way or
-	// waiting. Deliveries of others wait until the first of those is tried again.
-	maxKeys = 1 << 16
 	// awayFor is how long a delivery stays in the durable queue, at least, that memory has no room for.
 	awayFor = 100 * time.Millisecond
+	// longestAway is how long one stays there, at most, each time that there is no room for its key.
+	longestAway = time.Minute
 )
 
 // order makes a lane deliver the events of one ordering key one at a time, in the order in which they were accepted.
@@ -39,11 +38,13 @@ const (
 // Manual retries of what has ended are put into the queue as if they had just come, and are not in this order.
 type order struct {
 	keys   map[uint64]*keyed
-	parked int   // jobs in all keyed.parked
-	read   bool  // what was put back by an earlier run is known
-	floor  int64 // of the keys that are not in the map, of which maxKeys was too many
-	sweep  int   // size of the map at which it is looked through next
-	// service is about how long an attempt takes.
+	most   int           // keys that the map has room for
+	parked int           // jobs in all keyed.parked
+	read   bool          // what was put back by an earlier run is known
+	floor  int64         // of the keys that are not in the map, when there were more than it has room for; else 0
+	away   time.Duration // how long what had no room in the map was put off last; 0 once all of it had
+	sweep  int           // size of the map at which it is looked through next
+	// service is about how long a turn takes.
 	service time.Duration
 }
 
@@ -64,7 +65,14 @@ type keyed struct {
 	movedIn uint64
 }
 
-func newOrder() *order { return &order{keys: make(map[uint64]*keyed), sweep: 1024} }
+func newOrder(most int) *order {
+	o := &order{keys: make(map[uint64]*keyed), most: most}
+	o.sweepNext()
+	return o
+}
+
+// sweepNext says when the map is looked through again: when it is full, or much larger than it is now.
+func (o *order) sweepNext() { o.sweep = min(o.most, max(1024, 2*len(o.keys))) }
 
 var keySeed = maphash.MakeSeed()
 
@@ -79,7 +87,7 @@ func (o *order) ordered(j *job, c *storage.Claimed) bool {
 	key := keyOf(c.Event.OrderingKey)
 	k := o.keys[key]
 	if k == nil {
-		if len(o.keys) >= maxKeys {
+		if len(o.keys) >= o.most {
 			return false
 		}
 		k = &keyed{floor: o.floor, last: o.floor}
@@ -114,11 +122,12 @@ func (l *lane) takeTurn(j *job) bool {
 	k.inRing--
 	switch {
 	case k.turn == j:
+		j.began = l.e.now().UnixNano()
 		return true
 	case k.tooEarly(j):
 		l.putAway(l.behind(k, j))
 	case k.turn == nil && len(k.parked) == 0:
-		k.turn = j
+		k.turn, j.began = j, l.e.now().UnixNano()
 		if j.id == k.waiting {
 			k.waiting = sidehook.DeliveryID{}
 		}
@@ -231,6 +240,7 @@ func (l *lane) endTurn(j *job) {
 		return
 	}
 	k.turn = nil
+	l.order.service += (time.Duration(l.e.now().UnixNano()-j.began) - l.order.service) / 8
 	if len(k.parked) > 0 {
 		k.turn, k.parked[0] = k.parked[0], nil
 		if k.parked = k.parked[1:]; len(k.parked) == 0 {
@@ -271,23 +281,17 @@ func (l *lane) forget() {
 			delete(o.keys, key)
 		}
 	}
-	o.sweep = min(maxKeys, max(1024, 2*len(o.keys)))
+	o.sweepNext()
 }
 
-// turnAway says where deliveries go whose keys there is no room for: to when the first of those that are known is due
-// again; mu is held.
+// turnAway says until when deliveries are put off whose keys there is no room for: all until the same moment, and when there
+// is none then either, for twice as long; mu is held.
 func (l *lane) turnAway() time.Time {
 	o, now := l.order, l.e.now()
-	first := int64(math.MaxInt64)
-	for _, k := range o.keys {
-		if k.last > now.UnixNano() {
-			first = min(first, k.last)
-		}
+	if o.floor <= now.UnixNano() {
+		o.away = min(max(awayFor, 2*o.away), longestAway)
+		o.floor = now.Add(o.away).UnixNano()
 	}
-	if first == math.MaxInt64 {
-		first = now.Add(awayFor).UnixNano()
-	}
-	o.floor = max(o.floor, first)
 	return time.Unix(0, o.floor)
 }
 
@@ -326,6 +330,9 @@ func (l *lane) take(claimed []storage.Claimed) (back []storage.Unclaimed) {
 		}
 		l.ring.pushBack(j)
 	}
+	if o := l.order; o != nil && o.floor == 0 {
+		o.away = 0
+	}
 	return back
 }
 
@@ -346,11 +353,10 @@ func (l *lane) readPutBacks() error {
 		}
 		key, due := keyOf(p.OrderingKey), p.DueAt.UnixNano()
 		k := keys[key]
-		switch {
-		case k == nil && len(keys) >= maxKeys:
-			rest = max(rest, due)
-			continue
-		case k == nil:
+		if k == nil {
+			if len(keys) >= 2*o.most {
+				rest = max(rest, dropEarliest(keys, o.most))
+			}
 			k = &keyed{}
 			keys[key] = k
 		}
@@ -364,16 +370,32 @@ func (l *lane) readPutBacks() error {
 	if failed != nil || l.order != o {
 		return failed
 	}
+	if len(keys) > o.most {
+		rest = max(rest, dropEarliest(keys, o.most))
+	}
 	o.keys, o.floor, o.read = keys, rest, true
-	o.sweep = min(maxKeys, max(1024, 2*len(keys)))
+	o.sweepNext()
 	return nil
+}
+
+// dropEarliest lets go of all but most keys, of those that wait longest not, and says until when the others wait: that is
+// what all keys wait for that are not known.
+func dropEarliest(keys map[uint64]*keyed, most int) int64 {
+	lasts := make([]int64, 0, len(keys))
+	for _, k := range keys {
+		lasts = append(lasts, k.last)
+	}
+	slices.Sort(lasts)
+	until := lasts[len(lasts)-most-1]
+	maps.DeleteFunc(keys, func(_ uint64, k *keyed) bool { return k.last <= until })
+	return until
 }
 
 // setOrder starts or ends keeping an order; mu is held.
 func (l *lane) setOrder(ordered bool) {
 	switch {
 	case ordered && l.order == nil:
-		l.order = newOrder()
+		l.order = newOrder(l.e.opts.MaxKeys)
 	case !ordered && l.order != nil:
 		for _, k := range l.order.keys {
 			for _, j := range k.parked {
