@@ -31,7 +31,7 @@ func newCountedH2(t *testing.T, name string, own *authority) *counted {
 		c.endpoint.ServeHTTP(w, r)
 	}))
 	srv.EnableHTTP2 = true
-	srv.TLS = &tls.Config{Certificates: []tls.Certificate{own.issue(name, []string{"127.0.0.1"})}}
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{own.issue(name, []string{"127.0.0.1", outside})}}
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateNew {
