@@ -52,6 +52,9 @@ type webhookPage struct {
 	*sidehook.Webhook
 	Health  control.WebhookHealth
 	Secrets []control.SecretInfo
+	// Missed is what the webhook did not get before it was enabled, when that can be replayed at ReplayPath.
+	Missed     *control.Missed
+	ReplayPath string
 	// Key is the newest secret, when it was asked to be shown.
 	Key      string
 	Overlaps []string
@@ -73,6 +76,7 @@ func (v *visit) renderWebhook(code int, data *webhookPage) (err error) {
 	}
 	data.Health = v.c.fleet.WebhookHealth(v.webhookKey())
 	data.Overlaps = overlaps
+	v.addMissed(data)
 	return v.render(code, "webhook", data)
 }
 
@@ -86,6 +90,9 @@ func (v *visit) enableWebhook() error {
 	}
 	if _, err := v.c.svc.EnableWebhook(v.ctx(), v.webhookKey()); err != nil {
 		return err
+	}
+	if w.MissesEvents() && v.missed(w.DisabledAt) != nil {
+		return v.done(v.missedPath(w.DisabledAt), "done.enabled")
 	}
 	return v.done(v.backTo(), "done.enabled")
 }

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"golang.org/x/net/html"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/sidehook/sidehook"
+	fleetv1 "github.com/sidehook/sidehook/api/fleet/v1"
 	"github.com/sidehook/sidehook/control"
 )
 
@@ -271,6 +273,88 @@ func TestSwitches(t *testing.T) {
 				t.Error("it is not deleted")
 			}
 			r.get(own).want(404)
+		})
+	}
+}
+
+// TestMissedIsOfferedForReplay: enabling a webhook that the control plane disabled leads, without scripts too, to what it
+// missed and the form that replays exactly that. What a person disabled has missed nothing.
+func TestMissedIsOfferedForReplay(t *testing.T) {
+	for lang, texts := range map[string]struct{ missed, one, replay, done string }{
+		"en": {"missed 2 deliveries", "missed 1 delivery ", "Replay what it missed", "3 deliveries were queued"},
+		"vi": {"bỏ lỡ 2 lượt gửi", "bỏ lỡ 1 lượt gửi", "Gửi lại phần bị bỏ lỡ", "Đã đưa 3 lượt gửi vào hàng đợi"},
+	} {
+		t.Run(lang, func(t *testing.T) {
+			s := newSite(t)
+			w := s.makeWebhook("One")
+			own := demo + "/" + w.ID
+			r := s.signedIn(lang)
+			enable := func() *answer {
+				t.Helper()
+				return r.get(demo).submit("/enable", url.Values{"confirmed": {"yes"}}).follow().want(200)
+			}
+			isReplay := func(n *html.Node) bool { return strings.Contains(attr(n, "href"), "/replay?") }
+			since := s.clock.Now().Truncate(time.Second)
+			s.check(s.svc.DisableGone(t.Context(), w.Key(), s.clock.Now()))
+			if page := enable(); page.at != demo {
+				t.Errorf("with nobody to ask it leads to %s", page.at)
+			}
+			s.clock.move(time.Minute)
+			s.check(s.svc.DisableGone(t.Context(), w.Key(), s.clock.Now()))
+			car := s.sidecar(s.serveFleet(), "x", "demo")
+			dropped := func(n int, at time.Time) *fleetv1.Delivery {
+				d := someDelivery(n, w.ID)
+				d.AcceptedAt, d.State = timestamppb.New(at), fleetv1.DeliveryState_DELIVERY_STATE_DROPPED
+				return d
+			}
+			dead := someDelivery(1, w.ID)
+			dead.AcceptedAt = timestamppb.New(s.clock.Now().Add(time.Minute))
+			has := func(history ...*fleetv1.Delivery) {
+				car.mu.Lock()
+				defer car.mu.Unlock()
+				car.history = history
+			}
+			has(dropped(0, s.clock.Now().Add(2*time.Minute)), dead, dropped(2, s.clock.Now().Add(time.Second)), dropped(3, since))
+			since = s.clock.Now().Truncate(time.Second)
+			page := enable()
+			checkPage(t, page)
+			if !strings.HasPrefix(page.at, own+"?") {
+				t.Errorf("it leads to %s", page.at)
+			}
+			page.wantText("#missed", texts.missed, texts.replay)
+			form := r.get(page.link(isReplay)).want(200)
+			checkPage(t, form)
+			_, fields := form.form("/replay")
+			if got := strings.Join(fields["states"], " "); got != "dropped" || fields.Get("since") != since.UTC().Format("2006-01-02T15:04:05") {
+				t.Errorf("the form begins with %v, want what is dropped since %s", fields, since)
+			}
+			form.submit("/replay", nil).want(200).wantText("#replay-result", texts.done)
+			asked := car.commands()
+			if got := asked[len(asked)-1].GetReplayDeliveries(); !got.GetSince().AsTime().Equal(since) || len(got.GetStates()) != 1 {
+				t.Errorf("the sidecar was asked %v", got)
+			}
+
+			has(dropped(0, s.clock.Now().Add(2*time.Minute)))
+			before := len(car.commands())
+			r.header = http.Header{"Hx-Request": {"true"}, "Hx-Target": {"webhook"}}
+			if r.get(page.at).want(200); len(car.commands()) != before {
+				t.Error("the sidecars are asked for another part of the page")
+			}
+			r.header.Set("Hx-Target", "missed")
+			r.get(page.at).want(200).wantText("#missed", texts.one)
+			r.header = http.Header{}
+			has()
+			for _, path := range []string{page.at, own + "?missed=soon", own + "?missed="} {
+				if a := r.get(path).want(200); a.text("#missed") != "" {
+					t.Errorf("%s offers %q", path, a.text("#missed"))
+				}
+			}
+			if _, err := s.svc.DisableWebhook(t.Context(), w.Key(), ""); err != nil {
+				t.Fatal(err)
+			}
+			if page := enable(); page.at != demo {
+				t.Errorf("after a person disabled it, it leads to %s", page.at)
+			}
 		})
 	}
 }

@@ -3,6 +3,8 @@
 package browsertest
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"github.com/sidehook/sidehook"
@@ -57,6 +59,44 @@ func TestRetryFromDeliveries(t *testing.T) {
 		sheet.click("button", w.queueAgain)
 		sheet.sees(w.replayed)
 		p.look("replay-done")
+	})
+}
+
+// TestReplayWhatWasMissed: an endpoint that says that it is gone gets its webhook disabled; whoever enables it is told how
+// much it missed, and has that delivered. Then the offer is gone.
+func TestReplayWhatWasMissed(t *testing.T) {
+	eachTongue(t, func(t *testing.T, pl *place, p *Page, w *words) {
+		made, _ := pl.webhook(t, sidehook.Webhook{Name: "CRM", URL: pl.bin("crm")})
+		pl.set(t, "crm", `{"fail_first":-1,"fail_status":410}`)
+		pl.publish(t, "evt_1", "person.created", `{"id":1}`)
+		p.await("the sidecar has the webhook disabled", func(ctx context.Context) error {
+			phase, err := pl.phase(ctx, made.ID)
+			if err == nil && phase != "disabled" {
+				err = errors.New("it is " + phase)
+			}
+			return err
+		})
+		pl.set(t, "crm", `{}`)
+		pl.publish(t, "evt_2", "person.created", `{"id":2}`)
+		pl.publish(t, "evt_3", "person.left", `{"id":3}`)
+		p.signIn(pl, w, webhooksOfDemo)
+		p.click("button", w.enable+" CRM")
+		p.in("dialog[open]", "").click("button", w.confirm)
+		p.sees(w.enabled)
+		p.in("#missed", "").sees(w.missed)
+		p.look("webhook-missed")
+		p.click("link", w.replayMissed)
+		sheet := p.in("dialog[open]", "CRM")
+		p.look("replay-missed")
+		sheet.click("button", w.queueAgain)
+		sheet.sees(w.replayedTwo)
+		sheet.click("link", w.close)
+		p.hasNot("dialog", "…")
+		p.seesNot(w.missed)
+		p.click("link", w.deliveries)
+		p.choose(w.status, successful)
+		p.click("button", w.filter)
+		p.in("#deliveries", "").sees("person.created", "person.left")
 	})
 }
 

@@ -4,6 +4,7 @@ package browsertest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -118,4 +119,25 @@ func (pl *place) set(t *testing.T, bin, settings string) {
 	if err := errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("set %s: %s %s %v", bin, resp.Status, answer, err)
 	}
+}
+
+// phase is how the sidecar has a webhook; empty when it does not know it.
+func (pl *place) phase(ctx context.Context, id string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pl.Sidecar.Addrs.Admin+"/webhooks", nil)
+	if err != nil {
+		return "", err
+	}
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	var known struct{ Data []struct{ ID, Phase string } }
+	err = json.NewDecoder(resp.Body).Decode(&known)
+	for _, w := range known.Data {
+		if w.ID == id {
+			return w.Phase, errors.Join(err, resp.Body.Close())
+		}
+	}
+	return "", errors.Join(err, resp.Body.Close())
 }

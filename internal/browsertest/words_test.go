@@ -19,6 +19,8 @@ type words struct {
 	reveal, rotate, overlap, oneDay, live, hide string
 
 	deliveries, pending, details, retryNow, retried, status, filter, noMatch, replay, replayed, queueAgain string
+
+	missed, replayMissed, replayedTwo string
 }
 
 var tongues = []words{
@@ -40,6 +42,8 @@ var tongues = []words{
 		deliveries: "Lượt gửi", pending: "Đang chờ", details: "Chi tiết …", retryNow: "Gửi lại ngay", retried: "Đã yêu cầu gửi lại",
 		status: "Trạng thái", filter: "Lọc", noMatch: "Không có kết quả", replay: "Gửi lại hàng loạt",
 		replayed: "Đã đưa 1 lượt gửi vào hàng đợi lần nữa.", queueAgain: "Đưa vào hàng đợi",
+		missed: "Webhook đã bỏ lỡ 2 lượt gửi trong lúc bị tắt.", replayMissed: "Gửi lại phần bị bỏ lỡ",
+		replayedTwo: "Đã đưa 2 lượt gửi vào hàng đợi lần nữa.",
 	},
 	{
 		lang: "en", other: "Tiếng Việt",
@@ -59,5 +63,7 @@ var tongues = []words{
 		deliveries: "Deliveries", pending: "Pending", details: "Details …", retryNow: "Retry now", retried: "The delivery is attempted once more",
 		status: "Status", filter: "Filter", noMatch: "Nothing matches", replay: "Replay",
 		replayed: "1 delivery was queued once more.", queueAgain: "Queue once more",
+		missed: "The webhook missed 2 deliveries while it was disabled.", replayMissed: "Replay what it missed",
+		replayedTwo: "2 deliveries were queued once more.",
 	},
 }
