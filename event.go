@@ -1,13 +1,14 @@
 package sidehook
 
 import (
-	"encoding/json"
 	"fmt"
 	"mime"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/sidehook/sidehook/internal/jsonvalid"
 )
 
 // Event is something that happened: the CloudEvents 1.0 attributes plus the app it belongs to and an optional
@@ -91,7 +92,7 @@ func (e *Event) Validate(maxData int) error {
 	if len(e.Data) > maxData {
 		return fmt.Errorf("data: %d bytes is over the limit of %d: %w", len(e.Data), maxData, ErrTooLarge)
 	}
-	if e.IsJSON() && len(e.Data) > 0 && !(utf8.Valid(e.Data) && json.Valid(e.Data)) {
+	if e.IsJSON() && len(e.Data) > 0 && !(utf8.Valid(e.Data) && jsonvalid.Valid(e.Data)) {
 		return Fieldf("data", "is not valid JSON although data_content_type is %q", e.DataContentType)
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -11,6 +12,9 @@ import (
 	"github.com/sidehook/sidehook"
 	eventsv1 "github.com/sidehook/sidehook/api/events/v1"
 )
+
+var payload1K = []byte(`{"id":"evt_01","type":"livestream.channel.live","viewers":1204,"tags":["a","b","c"],"nested":{"ok":true,"none":null,"rate":29.97},"text":"` +
+	strings.Repeat("Xin chào, kênh đã lên sóng. ", 26) + `"}`)
 
 // nowhere is an Acceptor that does nothing, to see what the door costs.
 type nowhere struct{}

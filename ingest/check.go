@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/internal/jsonvalid"
 	"github.com/sidehook/sidehook/storage"
 )
 
@@ -66,7 +67,7 @@ func (s *Server) validate(e *sidehook.Event) error {
 	switch {
 	case len(data) > s.opts.MaxData:
 		return &fieldError{"data", fmt.Errorf("%d bytes is over the limit of %d: %w", len(data), s.opts.MaxData, sidehook.ErrTooLarge)}
-	case len(data) > 0 && e.IsJSON() && !validJSON(data):
+	case len(data) > 0 && e.IsJSON() && !jsonvalid.Valid(data):
 		return sidehook.Fieldf("data", "is not valid JSON although data_content_type is %q", e.DataContentType)
 	}
 	return nil

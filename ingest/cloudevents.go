@@ -19,6 +19,7 @@ import (
 	"github.com/cloudevents/sdk-go/v2/types"
 
 	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/internal/jsonvalid"
 )
 
 // The CloudEvents SDK decodes, with what follows put around it, each point found by feeding it odd input (v2.16.2):
@@ -77,7 +78,7 @@ func unknownEncoding(header http.Header) error {
 }
 
 func parseBatch(body []byte) ([]*sidehook.Event, error) {
-	if !validJSON(body) {
+	if !jsonvalid.Valid(body) {
 		return nil, sidehook.Fieldf("", "the body is not valid JSON")
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -104,7 +105,7 @@ func parseBatch(body []byte) ([]*sidehook.Event, error) {
 
 // parseStructured reads an event in the JSON format.
 func parseStructured(body []byte) (*sidehook.Event, error) {
-	if !validJSON(body) {
+	if !jsonvalid.Valid(body) {
 		return nil, sidehook.Fieldf("", "the body is not valid JSON")
 	}
 	envelope, err := readEnvelope(body)

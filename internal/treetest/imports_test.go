@@ -16,7 +16,8 @@ type place struct {
 }
 
 var places = []place{
-	{"words", []string{"."}, nil, "everybody imports the words, so they must drag nothing in"},
+	{"json check", []string{"internal/jsonvalid"}, nil, "what is JSON is the same for all, and everybody imports it with the words"},
+	{"words", []string{"."}, []string{"json check"}, "everybody imports the words, so they must drag nothing in"},
 	{"api", []string{"api"}, nil, "published contracts stand alone: others generate code from them"},
 	{
 		"contracts",
@@ -73,7 +74,7 @@ var places = []place{
 	},
 
 	// Engines meet in internal/app and nowhere else: each must be usable and testable without the others.
-	{"ingest", []string{"ingest"}, []string{"words", "api", "contracts"}, "engines know contracts, never each other nor an adapter"},
+	{"ingest", []string{"ingest"}, []string{"words", "api", "contracts", "json check"}, "engines know contracts, never each other nor an adapter"},
 	{
 		"outbound",
 		[]string{"outbound"},

@@ -1,4 +1,4 @@
-package ingest
+package jsonvalid
 
 import (
 	"encoding/json"
@@ -14,22 +14,22 @@ var jsonSeeds = []string{
 	` { "a" : [ 1 , 2.5e10 , "b\n" ] , "c" : { } } `, `{"a":1,"a":2}`, "[1]\v", `"`, `{"":""}`, `[0,-0,10,1e1]`,
 }
 
-func TestValidJSONAgreesWithEncodingJSON(t *testing.T) {
+func TestAgreesWithEncodingJSON(t *testing.T) {
 	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 	for _, s := range append(jsonSeeds, deep(64), deep(65), deep(10000), deep(10001), strings.Repeat(`{"a":`, 70)) {
-		if got, want := validJSON([]byte(s)), json.Valid([]byte(s)); got != want {
-			t.Errorf("validJSON(%.60q) = %v, json.Valid says %v", s, got, want)
+		if got, want := Valid([]byte(s)), json.Valid([]byte(s)); got != want {
+			t.Errorf("Valid(%.60q) = %v, json.Valid says %v", s, got, want)
 		}
 	}
 }
 
-func FuzzValidJSON(f *testing.F) {
+func FuzzValid(f *testing.F) {
 	for _, s := range jsonSeeds {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if got, want := validJSON(b), json.Valid(b); got != want {
-			t.Fatalf("validJSON(%q) = %v, json.Valid says %v", b, got, want)
+		if got, want := Valid(b), json.Valid(b); got != want {
+			t.Fatalf("Valid(%q) = %v, json.Valid says %v", b, got, want)
 		}
 	})
 }
@@ -37,11 +37,11 @@ func FuzzValidJSON(f *testing.F) {
 var payload1K = []byte(`{"id":"evt_01","type":"livestream.channel.live","viewers":1204,"tags":["a","b","c"],"nested":{"ok":true,"none":null,"rate":29.97},"text":"` +
 	strings.Repeat("Xin chào, kênh đã lên sóng. ", 26) + `"}`)
 
-func BenchmarkValidJSON(b *testing.B) {
+func BenchmarkValid(b *testing.B) {
 	b.Run("ours", func(b *testing.B) {
 		b.SetBytes(int64(len(payload1K)))
 		for b.Loop() {
-			validJSON(payload1K)
+			Valid(payload1K)
 		}
 	})
 	b.Run("encoding-json", func(b *testing.B) {

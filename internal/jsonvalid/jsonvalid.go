@@ -1,18 +1,20 @@
-package ingest
+// Package jsonvalid tells whether bytes are JSON, and nothing else: every payload of every event goes through it at the
+// door, and every payload that a transformer makes. It decodes nothing.
+package jsonvalid
 
 import (
 	"encoding/binary"
 )
 
-// maxJSONDepth is the nesting that encoding/json allows.
-const maxJSONDepth = 10000
+// maxDepth is the nesting that encoding/json allows.
+const maxDepth = 10000
 
-// validJSON reports what json.Valid reports, several times faster: every payload of every event goes through it. It
-// uses no recursion and allocates only for nesting deeper than 64.
+// Valid reports what json.Valid reports, several times faster. It uses no recursion and allocates only for nesting
+// deeper than 64. Like json.Valid it does not look whether strings are UTF-8.
 //
 // It walks the text value by value. open holds the brackets that are open; at the top of the loop a value must start
 // at b[i], and after it a comma leads to the next value, or brackets close.
-func validJSON(b []byte) bool {
+func Valid(b []byte) bool {
 	var room [64]byte
 	open := room[:0]
 	i := skipSpace(b, 0)
@@ -23,7 +25,7 @@ func validJSON(b []byte) bool {
 		}
 		i = next
 		if opened != 0 {
-			if len(open) == maxJSONDepth {
+			if len(open) == maxDepth {
 				return false
 			}
 			open = append(open, opened)
