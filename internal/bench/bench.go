@@ -19,6 +19,7 @@ type bench struct {
 	rep  *report
 	recv *receiver
 	dir  string
+	keys uint64 // how many ordering keys the events have; 0: none
 }
 
 func newBench(ctx context.Context, s settings, name string, rep *report) (*bench, error) {
@@ -80,7 +81,11 @@ func (b *bench) publisher(s *sidecar, eventType string, fanOut int) (*publisher,
 	if b.set.door == doorUnix {
 		address = s.unix
 	}
-	return newPublisher(b.ctx, address, eventType, b.set.payload, max(b.set.batch, maxOpenBatch), uint32(fanOut))
+	p, err := newPublisher(b.ctx, address, eventType, b.set.payload, max(b.set.batch, maxOpenBatch), uint32(fanOut))
+	if err == nil {
+		p.keys = b.keys
+	}
+	return p, err
 }
 
 // maxOpenBatch is how many events of an open loop that are due together go into one batch.
@@ -124,6 +129,10 @@ type figures struct {
 	refusals   int
 	others     float64 // attempts at endpoints that are in trouble
 }
+
+// cost is the CPU time of all processes for a delivery that counts, in seconds; ownCost that of the sidecar.
+func (f figures) cost() float64    { return f.allCPU.Seconds() / f.deliveries }
+func (f figures) ownCost() float64 { return f.cpu.Seconds() / f.deliveries }
 
 // run puts load on a sidecar, measures it after the warm-up, waits until everything has arrived, and checks the ledger.
 func (b *bench) run(s *sidecar, p *publisher, l load) (figures, error) {
@@ -234,6 +243,9 @@ func (b *bench) settle(p *publisher) error {
 func balance(got summary, events uint64, webhooks int) error {
 	if got.Strange > 0 {
 		return fmt.Errorf("%d requests arrived that hold no event", got.Strange)
+	}
+	if got.Disorder > 0 {
+		return fmt.Errorf("%d deliveries arrived after a later one of their key", got.Disorder)
 	}
 	if len(got.Paths) != webhooks && events > 0 {
 		return fmt.Errorf("deliveries arrived at %d webhooks, want %d", len(got.Paths), webhooks)

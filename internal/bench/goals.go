@@ -34,6 +34,7 @@ const (
 	p999        = "p99.9"
 	rate        = "rate"
 	ratioAlone  = "ratio to the rate without"
+	cpuAlone    = "ratio of the sidecar's CPU per delivery"
 	ready       = "ready"
 	readyLoaded = "ready with 1,000,000 pending"
 	idleMemory  = "resident, idle"

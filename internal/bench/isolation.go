@@ -74,14 +74,14 @@ func (b *bench) isolation(troubles []trouble) error {
 	}
 	before, after := got[0], got[len(got)-1]
 	without := (before.rate + after.rate) / 2
-	cost := (costOf(before) + costOf(after)) / 2
+	cost := (before.cost() + after.cost()) / 2
 	b.add("rate without, before", before.rate, "/s")
 	b.add("rate without, after", after.rate, "/s")
 	for i, t := range runs[1 : len(runs)-1] {
 		f := got[i+1]
 		b.add(t.name+": rate", f.rate, "/s")
 		b.add(ratioOf(t.name), f.rate/without, "×")
-		b.add(t.name+": share of the CPU", 100*(1-cost/costOf(f)), "%")
+		b.add(t.name+": share of the CPU", 100*(1-cost/f.cost()), "%")
 		b.add(t.name+": p99", float64(f.latency.P99)/1e6, "ms")
 		b.add(t.name+": attempts at endpoints in trouble", f.others, "")
 	}
@@ -104,9 +104,6 @@ func (b *bench) isolationOpen(t trouble) error {
 	b.add("at 1,000/s, "+t.name+": p99", float64(beside.latency.P99)/1e6, "ms")
 	return nil
 }
-
-// costOf is the CPU time of all processes for a delivery that counts.
-func costOf(f figures) float64 { return f.allCPU.Seconds() / f.deliveries }
 
 // beside measures a load on the healthy endpoint beside a trouble.
 func (b *bench) beside(t trouble, l load) (f figures, err error) {

@@ -16,6 +16,8 @@ type ledger struct {
 	distinct uint64 // of them, first arrivals of their event at their path
 	bytes    uint64
 	strange  uint64                  // requests without an event
+	latest   []uint64                // by ordering key, one more than the latest event at orderedPath
+	disorder uint64                  // first arrivals there after a later event of their key
 	latency  *hdrhistogram.Histogram // nanoseconds
 	since    time.Time
 }
@@ -51,14 +53,30 @@ func (l *ledger) arrived(path string, body []byte, now time.Time) uint64 {
 	}
 	if b.set(seq) {
 		l.distinct++
+		if path == orderedPath {
+			l.noteOrder(seq)
+		}
 	}
 	_ = l.latency.RecordValue(min(max(now.UnixNano()-at, fastest), slowest)) // it is within the bounds
 	return l.distinct
 }
 
+// noteOrder checks an event's place in the order of its key; mu is held. Only one event of a key is under way, so events
+// of one key come here one after the other.
+func (l *ledger) noteOrder(seq uint64) {
+	if l.latest == nil {
+		l.latest = make([]uint64, orderingKeys)
+	}
+	k := orderingKey(seq, orderingKeys)
+	if seq < l.latest[k] {
+		l.disorder++
+	}
+	l.latest[k] = max(l.latest[k], seq+1)
+}
+
 // summary is what a ledger holds, in numbers.
 type summary struct {
-	Arrivals, Distinct, Bytes, Strange uint64
+	Arrivals, Distinct, Bytes, Strange, Disorder uint64
 	// Since the histogram was last cleared: how long, how many, and nanoseconds.
 	Elapsed                  time.Duration
 	Samples                  int64
@@ -74,7 +92,7 @@ func (l *ledger) summary() summary {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := summary{
-		Arrivals: l.arrivals, Distinct: l.distinct, Bytes: l.bytes, Strange: l.strange,
+		Arrivals: l.arrivals, Distinct: l.distinct, Bytes: l.bytes, Strange: l.strange, Disorder: l.disorder,
 		Elapsed: time.Since(l.since), Samples: l.latency.TotalCount(),
 		P50: l.latency.ValueAtQuantile(50), P90: l.latency.ValueAtQuantile(90), P99: l.latency.ValueAtQuantile(99),
 		P999: l.latency.ValueAtQuantile(99.9), Max: l.latency.Max(), Paths: make(map[string]pathSummary, len(l.seen)),
@@ -99,6 +117,7 @@ func (l *ledger) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seen, l.arrivals, l.distinct, l.bytes, l.strange = fresh.seen, 0, 0, 0, 0
+	l.latest, l.disorder = nil, 0
 	l.latency, l.since = fresh.latency, fresh.since
 }
 

@@ -75,6 +75,37 @@ func TestLedgerTellsWhatIsMissingAndWhatIsRepeated(t *testing.T) {
 	}
 }
 
+func TestLedgerTellsDisorder(t *testing.T) {
+	var first, second uint64 // of one key
+	for second = 1; orderingKey(second, orderingKeys) != orderingKey(first, orderingKeys); second++ {
+	}
+	for name, c := range map[string]struct {
+		path string
+		seqs []uint64
+		want uint64
+	}{
+		"in order":                    {orderedPath, []uint64{first, second}, 0},
+		"repeated":                    {orderedPath, []uint64{first, second, first}, 0},
+		"overtaken":                   {orderedPath, []uint64{second, first}, 1},
+		"another key":                 {orderedPath, []uint64{first + 1, first, second}, 0},
+		"where nobody asks for order": {webhookPath(0), []uint64{second, first}, 0},
+	} {
+		l := newLedger()
+		for _, seq := range c.seqs {
+			b := newBody(200)
+			fillBody(b, seq, time.Now())
+			l.arrived(c.path, b, time.Now())
+		}
+		if got := l.summary().Disorder; got != c.want {
+			t.Errorf("%s: %d out of order, want %d", name, got, c.want)
+		}
+		l.reset()
+		if got := l.summary().Disorder; got != 0 {
+			t.Errorf("%s: %d out of order after a reset", name, got)
+		}
+	}
+}
+
 func TestScheduleGivesEveryTimeOnceHoweverLate(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	s := newSchedule(start, 100)

@@ -31,6 +31,7 @@ type publisher struct {
 	cancel context.CancelFunc
 	fanOut uint32 // deliveries that every event must cause
 	arrive uint32 // of them, those that the receiver counts
+	keys   uint64 // how many ordering keys the events have; 0: none
 	id     string // prefix of event ids, so that two publishers do not repeat each other
 
 	next uint64 // sequence of the next event
@@ -86,6 +87,9 @@ func (p *publisher) emit(b batch, due []time.Time) error {
 		e := p.pool[i]
 		seq := b.first + uint64(i)
 		e.Id = p.id + strconv.FormatUint(seq, 10)
+		if p.keys > 0 {
+			e.OrderingKey = "key-" + strconv.FormatUint(orderingKey(seq, p.keys), 10)
+		}
 		fillBody(e.Data, seq, due[i])
 	}
 	p.msg.Events = p.pool[:len(due)]

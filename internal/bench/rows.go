@@ -25,6 +25,8 @@ func allRows() []row {
 		{"deadpeers", "rate with 1,000,000 deliveries pending to dead endpoints, against without", deadPeersRow},
 		{"isolation", "rate of a healthy endpoint while others hang, never end, are busy, have no name or no TLS, against without", isolationRow},
 		{"plugin", "rate with a transformer on every delivery, against without", pluginRow},
+		{"ordered", "rate with ordering by key, 10,000 keys, against without", orderedRow},
+		{"filter", "rate with filters, one of one and ten of a hundred of which pass, against without", filterRow},
 		{"memory", "memory of the sidecar: idle, at 1,000 events per second, with 1,000,000 deliveries pending", memoryRow},
 		{"start", "from exec to ready: empty, with 1,000,000 deliveries pending", startRow},
 		{"disk", "bytes written to disk over a whole life, with a hundred webhooks", diskRow},

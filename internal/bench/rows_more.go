@@ -97,30 +97,51 @@ func pluginRow(b *bench) error {
 // against measures the rate of a closed loop without something, with it, and without it again: the machine may change
 // meanwhile. prepare makes the one with it ready.
 func (b *bench) against(without, with sidecarSpec, prepare func(s *sidecar) error) error {
+	c, err := b.compare(1, without, with, prepare)
+	if err != nil {
+		return err
+	}
+	b.add("rate without, before", c.before.rate, "/s")
+	b.add("rate without, after", c.after.rate, "/s")
+	b.add(rate, c.with.rate, "/s")
+	b.add(ratioAlone, c.ratio(), "×")
+	b.add(cpuAlone, c.cpu(), "×")
+	b.addLatency(c.with.latency)
+	b.addCost(c.with)
+	return nil
+}
+
+// comparison is what was measured with something and without it.
+type comparison struct{ before, with, after figures }
+
+// ratio is that of the rates.
+func (c comparison) ratio() float64 { return c.with.rate / ((c.before.rate + c.after.rate) / 2) }
+
+// cpu is the ratio of the CPU time that the sidecar takes for a delivery: it hardly depends on what else runs.
+func (c comparison) cpu() float64 {
+	return 2 * c.with.ownCost() / (c.before.ownCost() + c.after.ownCost())
+}
+
+// compare measures three closed loops with so many deliveries for an event; see against.
+func (b *bench) compare(fanOut int, without, with sidecarSpec, prepare func(s *sidecar) error) (c comparison, err error) {
 	nothing := func(*sidecar) error { return nil }
-	var got [3]figures
-	for i, step := range []struct {
+	for _, step := range []struct {
 		spec    sidecarSpec
 		prepare func(s *sidecar) error
-	}{{without, nothing}, {with, prepare}, {without, nothing}} {
-		err := b.with(step.spec, 1, func(s *sidecar, p *publisher) (err error) {
+		got     *figures
+	}{{without, nothing, &c.before}, {with, prepare, &c.with}, {without, nothing, &c.after}} {
+		err := b.with(step.spec, fanOut, func(s *sidecar, p *publisher) (err error) {
 			if err := step.prepare(s); err != nil {
 				return err
 			}
-			got[i], err = b.run(s, p, b.closed())
+			*step.got, err = b.run(s, p, b.closed())
 			return err
 		})
 		if err := errors.Join(err, b.recv.reset()); err != nil {
-			return err
+			return c, err
 		}
 	}
-	b.add("rate without, before", got[0].rate, "/s")
-	b.add("rate without, after", got[2].rate, "/s")
-	b.add(rate, got[1].rate, "/s")
-	b.add(ratioAlone, got[1].rate/((got[0].rate+got[2].rate)/2), "×")
-	b.addLatency(got[1].latency)
-	b.addCost(got[1])
-	return nil
+	return c, nil
 }
 
 // memoryRow measures what a sidecar has in memory that is idle, has little to do, or has a large backlog.

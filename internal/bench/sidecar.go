@@ -26,6 +26,8 @@ type hook struct {
 	Timeout     time.Duration
 	Schedule    []time.Duration // of retries
 	NoRetry     bool
+	Ordered     bool   // by key
+	Filter      string // CEL
 
 	answer int // status that its endpoint answers with
 }
@@ -108,6 +110,12 @@ func webhooksYAML(hooks []hook) string {
 		}
 		if h.NoRetry {
 			b.WriteString(", automatic_retry: false")
+		}
+		if h.Ordered {
+			b.WriteString(", ordering: key")
+		}
+		if h.Filter != "" {
+			fmt.Fprintf(&b, ", filter: %q", h.Filter)
 		}
 		if len(h.Schedule) > 0 {
 			waits := make([]string, len(h.Schedule))
