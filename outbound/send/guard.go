@@ -20,7 +20,7 @@ type GuardOptions struct {
 	// AllowLoopback lets 127.0.0.0/8 and ::1 through.
 	AllowLoopback bool
 	// AllowPrivate lets the private ranges of RFC 1918 and fc00::/7 through, except for the addresses in them where
-	// clouds serve instance credentials (fd00:ec2::254, fd20:ce::254).
+	// clouds serve instance credentials (fd00:ec2::254, fd20:ce::254, fd00:42::42).
 	AllowPrivate bool
 	// Allow lists ranges to let through whatever they are. An address that carries an IPv4 address (NAT64, 6to4, ...)
 	// is only let through when the carried address is too.
@@ -146,6 +146,7 @@ var specialRanges = []specialRange{
 	{netip.MustParsePrefix("192.0.0.192/32"), classOther, "a cloud metadata address"},
 	{netip.MustParsePrefix("fd00:ec2::/32"), classOther, "a cloud metadata address"},
 	{netip.MustParsePrefix("fd20:ce::254/128"), classOther, "a cloud metadata address"},
+	{netip.MustParsePrefix("fd00:42::42/128"), classOther, "a cloud metadata address"},
 
 	{netip.MustParsePrefix("127.0.0.0/8"), classLoopback, "a loopback address"},
 	{netip.MustParsePrefix("10.0.0.0/8"), classPrivate, "a private address"},

@@ -31,6 +31,7 @@ var refusedAddrs = []struct{ addr, reason string }{
 	{"192.0.0.192", "a cloud metadata address"},
 	{"fd00:ec2::254", "a cloud metadata address"},
 	{"fd20:ce::254", "a cloud metadata address"},
+	{"fd00:42::42", "a cloud metadata address"},
 	{"fe80::1", "a link-local address"},
 	{"fe80::1%eth0", "a link-local address"},
 	{"::1%lo", "a loopback address"},
@@ -137,7 +138,7 @@ func TestGuardOptions(t *testing.T) {
 		"private": {
 			send.GuardOptions{AllowPrivate: true},
 			[]string{"10.1.2.3", "172.16.0.1", "192.168.1.1", "fc00::1", "fd12::1"},
-			[]string{"127.0.0.1", "169.254.1.1", "169.254.169.254", "100.64.0.1", "fd00:ec2::254", "fd20:ce::254", "fe80::1", "::ffff:10.0.0.1"},
+			[]string{"127.0.0.1", "169.254.1.1", "169.254.169.254", "100.64.0.1", "fd00:ec2::254", "fd20:ce::254", "fd00:42::42", "fe80::1", "::ffff:10.0.0.1"},
 		},
 		"ranges": {
 			send.GuardOptions{Allow: prefixes("100.64.0.0/10", "169.254.169.254/32", "fe80::/10", "::ffff:10.0.0.0/104")},

@@ -20,6 +20,7 @@ type dnsServer struct {
 	pc      net.PacketConn
 	queries atomic.Int64 // for A records
 	answer  func(name string, query int64) []netip.Addr
+	alias   atomic.Pointer[string] // when set, every other name is a CNAME of that one
 }
 
 func newDNS(t *testing.T, answer func(name string, query int64) []netip.Addr) (*dnsServer, *net.Resolver) {
@@ -71,12 +72,18 @@ func (s *dnsServer) reply(packet []byte) ([]byte, error) {
 	if q.Type == dnsmessage.TypeA {
 		n = s.queries.Add(1)
 	}
-	addrs := s.answer(q.Name.String(), n)
+	owner := q.Name
+	if to := s.alias.Load(); to != nil && *to != q.Name.String() {
+		owner = dnsmessage.MustNewName(*to)
+		h := dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, Type: dnsmessage.TypeCNAME}
+		m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.CNAMEResource{CNAME: owner}})
+	}
+	addrs := s.answer(owner.String(), n)
 	if addrs == nil {
 		m.RCode = dnsmessage.RCodeNameError
 	}
 	for _, a := range addrs {
-		h := dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, Type: q.Type}
+		h := dnsmessage.ResourceHeader{Name: owner, Class: dnsmessage.ClassINET, Type: q.Type}
 		switch {
 		case a.Is4() && q.Type == dnsmessage.TypeA:
 			m.Answers = append(m.Answers, dnsmessage.Resource{Header: h, Body: &dnsmessage.AResource{A: a.As4()}})
