@@ -149,7 +149,7 @@ func (f *fleet) apply(s *fleetSidecar, snap *xds.Snapshot) {
 	w := snap.Webhook(f.watched.webhook)
 	if w != nil && w.Name == f.name && s.name != w.Name {
 		s.name = w.Name
-		_ = f.latency.RecordValue(min(max(int64(now.Sub(f.since)), fastest), slowest)) // it is within the bounds
+		record(f.latency, now.Sub(f.since))
 		if f.left--; f.left == 0 {
 			close(f.all)
 		}

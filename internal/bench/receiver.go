@@ -17,6 +17,10 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"google.golang.org/grpc"
+
+	eventsv1 "github.com/sidehook/sidehook/api/events/v1"
 )
 
 const roleReceiver = "receiver"
@@ -39,7 +43,7 @@ const (
 	controlReset   = "/reset"
 )
 
-// runReceiver is the receiver's process. It prints its three addresses, then, as 8 bytes each, how many deliveries have
+// runReceiver is the receiver's process. It prints its four addresses, then, as 8 bytes each, how many deliveries have
 // arrived, and ends when its input does.
 func runReceiver() error {
 	r := &receiving{ledger: newLedger(), wake: make(chan struct{}, 1)}
@@ -55,8 +59,15 @@ func runReceiver() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s\n%s\n%s\n", data.Addr(), ctl.Addr(), wide.Addr())
+	rpc, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := grpc.NewServer()
+	eventsv1.RegisterEventServiceServer(server, echo{ledger: r.ledger})
+	fmt.Printf("%s\n%s\n%s\n%s\n", data.Addr(), ctl.Addr(), wide.Addr(), rpc.Addr())
 	failed := make(chan error, 4)
+	go func() { failed <- server.Serve(rpc) }()
 	go func() { failed <- http.Serve(loopbackOnly{wide}, http.HandlerFunc(r.serve)) }()
 	go func() { failed <- http.Serve(data, http.HandlerFunc(r.serve)) }()
 	go func() { failed <- http.Serve(ctl, r.control()) }()
@@ -199,6 +210,7 @@ func (r *receiving) control() http.Handler {
 type receiver struct {
 	addr, ctl string
 	wide      string // a port that listens on all loopback addresses
+	rpc       string // takes events by gRPC
 	cmd       *exec.Cmd
 	stdin     io.WriteCloser
 	gone      chan struct{}
@@ -229,7 +241,7 @@ func startReceiver() (*receiver, error) {
 		return nil, fmt.Errorf("start the receiver: %w", err)
 	}
 	in := bufio.NewReader(out)
-	for _, addr := range []*string{&r.addr, &r.ctl, &r.wide} {
+	for _, addr := range []*string{&r.addr, &r.ctl, &r.wide, &r.rpc} {
 		line, err := in.ReadString('\n')
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("the receiver did not start: %w", err), r.stdin.Close(), r.cmd.Wait())

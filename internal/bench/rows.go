@@ -140,25 +140,3 @@ func (b *bench) addCost(f figures) {
 }
 
 func megabytes(n int64) float64 { return float64(n) / 1e6 }
-
-// latencyRow measures an open loop so slow that every event finds the sidecar idle.
-func latencyRow(b *bench) error {
-	const perSecond = 50
-	post, err := b.postLatency(perSecond)
-	if err != nil {
-		return err
-	}
-	return b.with(sidecarSpec{hooks: b.hooks(1)}, 1, func(s *sidecar, p *publisher) error {
-		f, err := b.run(s, p, open(perSecond))
-		if err != nil {
-			return err
-		}
-		b.add("bare POST p50", float64(post.P50)/1e6, "ms")
-		b.add("bare POST p99", float64(post.P99)/1e6, "ms")
-		b.add(rate, f.rate, "/s")
-		b.addLatency(f.latency)
-		b.add("p50, ratio to the bare POST", float64(f.latency.P50)/float64(post.P50), "×")
-		b.addCost(f)
-		return nil
-	})
-}
