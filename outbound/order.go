@@ -436,7 +436,8 @@ func (l *lane) takeAll() []*job {
 // were moved, so that all have to go by their ids.
 func (k *keyed) recalled(load uint64) { k.floor, k.movedIn = k.last, load }
 
-// takeBack takes what is over the ring's room off its end, as far as that disturbs no order; mu is held.
+// takeBack takes what is over the ring's room off its end, as far as that disturbs no order; mu is held. It is to be put
+// back before anything more is loaded.
 func (l *lane) takeBack() (jobs []*job) {
 	if l.order != nil && l.loading {
 		return nil // what is being claimed stands behind it
@@ -449,7 +450,6 @@ func (l *lane) takeBack() (jobs []*job) {
 				break
 			}
 			k.inRing--
-			k.movedIn = l.loads
 		}
 		jobs = append(jobs, j)
 	}
