@@ -5,7 +5,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -21,8 +20,8 @@ import (
 type conn struct {
 	pool *pool
 	net.Conn
-	tcp *net.TCPConn // below Conn, the same for plain HTTP
-	h2  *mux         // set when HTTP/2 is spoken; then many requests have it, and what is said below of one is not so
+	socket *socket // below Conn, the same for plain HTTP
+	h2     *mux    // set when HTTP/2 is spoken; then many requests have it, and what is said below of one is not so
 	// creds were used for TLS; nil for plain HTTP.
 	creds *credentials
 	// shown says what came of the receiver's wish for a client certificate, should it hang up after that; "" when it
@@ -135,16 +134,15 @@ func (cn *conn) quiet() bool {
 	if cn.h2 != nil {
 		return cn.h2.cc.Err() == nil // net/http reads what comes in
 	}
-	raw, err := cn.tcp.SyscallConn()
-	if err != nil {
-		return false
+	return cn.socket.quiet()
+}
+
+// direct is the socket when nothing is between it and the request, nil otherwise.
+func (cn *conn) direct() *socket {
+	if s, ok := cn.Conn.(*socket); ok {
+		return s
 	}
-	ok := false
-	// Control and not Read: the deadline of an earlier request may have passed, and that is fine here.
-	if err := raw.Control(func(fd uintptr) { ok = nothingToRead(fd) }); err != nil {
-		return false
-	}
-	return ok
+	return nil
 }
 
 // politeConn is the TCP connection under a TLS one. Closing a TLS connection first writes a goodbye, for up to 5 s if
@@ -198,5 +196,3 @@ func (c *politeConn) SetWriteDeadline(t time.Time) error {
 	}
 	return c.Conn.SetWriteDeadline(t)
 }
-
-var _ syscall.Conn = (*net.TCPConn)(nil)

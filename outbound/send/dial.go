@@ -33,7 +33,7 @@ func baseTLS(base *tls.Config) *tls.Config {
 // link is a connection to an endpoint, direct or through a proxy, before TLS with the endpoint.
 type link struct {
 	net.Conn
-	tcp *net.TCPConn // below Conn
+	socket *socket // below Conn
 }
 
 // dial makes a new connection for x, within x's deadline and DialTimeout. If it speaks HTTP/2, x has a stream of it.
@@ -55,7 +55,7 @@ func (c *Client) dial(x *exchange, p *pool) (*conn, error) {
 	}
 	c.dials.Add(1)
 	c.open.Add(1)
-	cn := &conn{pool: p, Conn: l.Conn, tcp: l.tcp, seq: c.seq.Add(1)}
+	cn := &conn{pool: p, Conn: l.Conn, socket: l.socket, seq: c.seq.Add(1)}
 	if !e.tls {
 		return cn, nil
 	}
@@ -156,11 +156,11 @@ func (c *Client) reach(ctx context.Context, x *exchange, to netip.AddrPort, left
 	}
 	x.phase = phaseConnect
 	dialer := net.Dialer{KeepAlive: -1, ControlContext: c.checkSocket(host)}
-	tcp, err := connectOne(ctx, &dialer, to, left)
+	s, err := connectOne(ctx, &dialer, to, left)
 	if err != nil {
 		return nil, err
 	}
-	return &link{Conn: tcp, tcp: tcp}, nil
+	return &link{Conn: s, socket: s}, nil
 }
 
 // leastShare of the time that is left goes to an address, if there is as much.
@@ -175,14 +175,19 @@ func withShare(ctx context.Context, left int) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, max(time.Until(deadline)/time.Duration(left), leastShare))
 }
 
-func connectOne(ctx context.Context, dialer *net.Dialer, to netip.AddrPort, left int) (*net.TCPConn, error) {
+func connectOne(ctx context.Context, dialer *net.Dialer, to netip.AddrPort, left int) (*socket, error) {
 	ctx, cancel := withShare(ctx, left)
 	defer cancel()
 	nc, err := dialer.DialContext(ctx, "tcp", to.String())
 	if err != nil {
 		return nil, err
 	}
-	return nc.(*net.TCPConn), nil
+	s, err := newSocket(nc.(*net.TCPConn))
+	if err != nil {
+		_ = nc.Close() // nothing was sent
+		return nil, err
+	}
+	return s, nil
 }
 
 // checkSocket asks the Guard once more, right before connect(2), about the address that the socket goes to: nothing

@@ -127,7 +127,18 @@ func (x *exchange) run(cn *conn) error {
 
 func (x *exchange) write() error {
 	if !x.split {
-		_, err := x.cn.Write(x.out)
+		out := x.out
+		if s := x.cn.direct(); s != nil {
+			wrote, n, err := s.roundTrip(out, x.in.buf)
+			if out = out[wrote:]; len(out) == 0 {
+				x.in.brought(n, err)
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+		}
+		_, err := x.cn.Write(out)
 		return err
 	}
 	x.vecArray = [2][]byte{x.out, x.req.Body}

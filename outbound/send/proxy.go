@@ -75,18 +75,18 @@ func (c *Client) tunnel(ctx context.Context, x *exchange, to netip.AddrPort) (*l
 		return nil, err
 	}
 	x.phase = phaseProxy
-	tcp, err := c.reachProxy(ctx, p.at)
+	s, err := c.reachProxy(ctx, p.at)
 	if err != nil {
 		if isDialTimeout(err) {
 			return nil, err
 		}
 		return nil, proxyError("cannot reach the proxy: "+strings.TrimPrefix(dialText(err), "cannot connect: "), errors.Join(errProxyAway, err))
 	}
-	l := &link{Conn: tcp, tcp: tcp}
+	l := &link{Conn: s, socket: s}
 	// As with begin, the end of the context reaches the connection as a deadline in the past.
 	deadline, _ := ctx.Deadline()
-	_ = tcp.SetDeadline(deadline) // fails only on a closed connection, which the next line finds out
-	unwatch := context.AfterFunc(ctx, func() { _ = tcp.SetDeadline(longAgo) })
+	_ = s.SetDeadline(deadline) // fails only on a closed connection, which the next line finds out
+	unwatch := context.AfterFunc(ctx, func() { _ = s.SetDeadline(longAgo) })
 	if p.at.Scheme == egress.SOCKS5 {
 		err = c.askSOCKS(ctx, l, to)
 	} else {
@@ -104,7 +104,7 @@ func (c *Client) tunnel(ctx context.Context, x *exchange, to netip.AddrPort) (*l
 }
 
 // reachProxy makes a connection to the proxy itself.
-func (c *Client) reachProxy(ctx context.Context, at egress.Proxy) (*net.TCPConn, error) {
+func (c *Client) reachProxy(ctx context.Context, at egress.Proxy) (*socket, error) {
 	port := at.Port
 	addrs := []netip.Addr{}
 	if a, err := netip.ParseAddr(at.Host); err == nil {
@@ -121,9 +121,9 @@ func (c *Client) reachProxy(ctx context.Context, at egress.Proxy) (*net.TCPConn,
 	err := errors.New("its name has no addresses")
 	for i, a := range addrs {
 		dialer := net.Dialer{KeepAlive: -1}
-		var tcp *net.TCPConn
-		if tcp, err = connectOne(ctx, &dialer, netip.AddrPortFrom(a, port), len(addrs)-i); err == nil {
-			return tcp, nil
+		var s *socket
+		if s, err = connectOne(ctx, &dialer, netip.AddrPortFrom(a, port), len(addrs)-i); err == nil {
+			return s, nil
 		}
 		if ctx.Err() != nil {
 			break
@@ -138,7 +138,7 @@ func (c *Client) askHTTP(ctx context.Context, l *link, to netip.AddrPort) error 
 	if at.Scheme == egress.HTTPS {
 		cfg := c.credentials(at.Host).cfg.Clone()
 		cfg.ServerName, cfg.NextProtos = at.Host, []string{"http/1.1"}
-		over := tls.Client(&politeConn{Conn: l.tcp}, cfg)
+		over := tls.Client(&politeConn{Conn: l.socket}, cfg)
 		l.Conn = over
 		if err := over.HandshakeContext(ctx); err != nil {
 			return c.proxyFailed(ctx, "the proxy cannot be trusted: ", handshakeError(err).Error(), err)

@@ -16,18 +16,19 @@ type reader struct {
 	src  io.Reader
 	buf  []byte
 	r, w int
-	got  bool // at least one byte has come
+	got  bool  // at least one byte has come
+	err  error // came instead of bytes, for the next fill
 }
 
 func (b *reader) reset(src io.Reader) {
-	b.src, b.r, b.w, b.got = src, 0, 0, false
+	b.src, b.r, b.w, b.got, b.err = src, 0, 0, false, nil
 	if b.buf == nil {
 		b.buf = make([]byte, firstBuffer)
 	}
 }
 
 func (b *reader) release() {
-	b.src = nil
+	b.src, b.err = nil, nil
 	if len(b.buf) > keepBuffer {
 		b.buf = nil
 	}
@@ -35,9 +36,17 @@ func (b *reader) release() {
 
 func (b *reader) buffered() int { return b.w - b.r }
 
+// brought notes what has been read into buf, or why nothing was.
+func (b *reader) brought(n int, err error) {
+	b.w, b.got, b.err = n, n > 0, err
+}
+
 // fill brings in at least one more byte. It makes room by moving what is unread to the front, and then by growing up
 // to maxLine.
 func (b *reader) fill() error {
+	if b.err != nil {
+		return b.err
+	}
 	switch {
 	case b.r == b.w:
 		b.r, b.w = 0, 0
