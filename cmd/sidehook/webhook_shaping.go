@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -64,7 +65,7 @@ func parseRate(cmd *cobra.Command, text string) (*client.RateLimit, error) {
 	if limit.PerSecond, err = strconv.ParseFloat(rate, 64); err == nil && hasBurst {
 		limit.Burst, err = strconv.Atoi(burst)
 	}
-	if err != nil {
+	if err != nil || math.IsNaN(limit.PerSecond) || math.IsInf(limit.PerSecond, 0) { // which JSON has no words for
 		return nil, usagef(cmd, `--rate-limit must be attempts per second such as 10, with a burst as in 10:20, or "none"; %q is neither`, text)
 	}
 	return &limit, nil
