@@ -137,6 +137,11 @@ type WebhookHealth struct {
 	LastError string
 	// Paused says why deliveries wait although they are due; empty when they do not.
 	Paused string
+	// FilterErrors counts events that the webhook's filter had no answer for, and which it therefore did not get;
+	// LastFilterError is what the filter said to the last of them, FilterErrorAt when.
+	FilterErrors    uint64
+	LastFilterError string
+	FilterErrorAt   time.Time
 }
 
 // Rejection is a resource that a sidecar refused.

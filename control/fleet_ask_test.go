@@ -496,17 +496,22 @@ func TestHealthSums(t *testing.T) {
 	early, late := timestamppb.New(time.Unix(100, 0)), timestamppb.New(time.Unix(200, 0))
 	one, two := p.sidecar(client, token, "one", silent), p.sidecar(client, token, "two", silent)
 	one.report(&fleetv1.Report{Webhooks: []*fleetv1.WebhookHealth{
-		{App: "a", Webhook: "w", Delivered: 1, Dead: 2, FailedAttempts: 3, LastSuccess: late, LastFailure: early, LastError: "old"},
+		{
+			App: "a", Webhook: "w", Delivered: 1, Dead: 2, FailedAttempts: 3, LastSuccess: late, LastFailure: early, LastError: "old",
+			FilterErrors: 4, LastFilterError: "no such key: n", LastFilterErrorAt: late,
+		},
 		{App: "b", Webhook: "w", Delivered: 99},
 		{App: "a", Webhook: "../w", Delivered: 99},
 	}})
 	two.report(&fleetv1.Report{Webhooks: []*fleetv1.WebhookHealth{{
 		App: "a", Webhook: "w", Delivered: 10, Dead: 20, FailedAttempts: 30, LastFailure: late, LastError: strings.Repeat("e", 5000),
 		LastSuccess: &timestamppb.Timestamp{Seconds: 1 << 60}, Paused: "it is down",
+		FilterErrors: 40, LastFilterError: "older", LastFilterErrorAt: early,
 	}}})
 	h := p.fleet.WebhookHealth(key)
 	if h.Delivered != 11 || h.Dead != 22 || h.FailedAttempts != 33 || h.LastSuccess.Unix() != 200 || h.LastFailure.Unix() != 200 ||
-		h.LastError != strings.Repeat("e", 1024) || h.Paused != "it is down" {
+		h.LastError != strings.Repeat("e", 1024) || h.Paused != "it is down" || h.FilterErrors != 44 ||
+		h.LastFilterError != "no such key: n" || h.FilterErrorAt.Unix() != 200 {
 		t.Errorf("health is %+v", h)
 	}
 	if h := p.fleet.WebhookHealth(sidehook.WebhookKey{App: "b", ID: "w"}); h != (control.WebhookHealth{}) {

@@ -84,6 +84,8 @@ func (s *sidecarState) keepHealth(reported []*fleetv1.WebhookHealth) (news bool)
 			Delivered: x.GetDelivered(), Dead: x.GetDead(), FailedAttempts: x.GetFailedAttempts(),
 			LastSuccess: timeOf(x.GetLastSuccess()), LastFailure: timeOf(x.GetLastFailure()),
 			LastError: cut(x.GetLastError(), maxLongText), Paused: cut(x.GetPaused(), maxLongText),
+			FilterErrors: x.GetFilterErrors(), LastFilterError: cut(x.GetLastFilterError(), maxLongText),
+			FilterErrorAt: timeOf(x.GetLastFilterErrorAt()),
 		}
 		news = true
 	}
@@ -138,11 +140,15 @@ func (f *Fleet) WebhookHealth(k sidehook.WebhookKey) WebhookHealth {
 		sum.Delivered += h.Delivered
 		sum.Dead += h.Dead
 		sum.FailedAttempts += h.FailedAttempts
+		sum.FilterErrors += h.FilterErrors
 		if h.LastSuccess.After(sum.LastSuccess) {
 			sum.LastSuccess = h.LastSuccess
 		}
 		if h.LastFailure.After(sum.LastFailure) {
 			sum.LastFailure, sum.LastError = h.LastFailure, h.LastError
+		}
+		if h.FilterErrorAt.After(sum.FilterErrorAt) {
+			sum.FilterErrorAt, sum.LastFilterError = h.FilterErrorAt, h.LastFilterError
 		}
 		if h.Paused != "" && state.stream != nil && (sum.Paused == "" || key.compare(paused) < 0) {
 			sum.Paused, paused = h.Paused, key

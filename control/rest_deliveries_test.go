@@ -246,10 +246,12 @@ func TestRESTHealthAndTransformers(t *testing.T) {
 		Webhooks: []*fleetv1.WebhookHealth{{
 			App: "a", Webhook: webhook, Delivered: 5, Dead: 1, FailedAttempts: 3, LastSuccess: timestamppb.New(at),
 			LastFailure: timestamppb.New(at), LastError: "the endpoint answered 500", Paused: "it is down",
+			FilterErrors: 2, LastFilterError: "no such key: n", LastFilterErrorAt: timestamppb.New(at),
 		}},
 	})
 	want := `{"delivered":5,"dead":1,"failed_attempts":3,"last_success":"2023-11-14T22:13:20Z","last_failure":"2023-11-14T22:13:20Z",` +
-		`"last_error":"the endpoint answered 500","paused":"it is down"}`
+		`"last_error":"the endpoint answered 500","paused":"it is down","filter_errors":2,"last_filter_error":"no such key: n",` +
+		`"last_filter_error_at":"2023-11-14T22:13:20Z"}`
 	for _, path := range []string{"/v1/apps/a/webhooks", "/v1/apps/a/webhooks/" + webhook} {
 		if a := p.do(p.admin, "GET", path, "").want(200); !strings.Contains(a.raw, `"health":`+want) {
 			t.Errorf("%s answered %s", path, a.raw)

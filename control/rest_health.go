@@ -15,6 +15,10 @@ type healthView struct {
 	LastFailure    *time.Time `json:"last_failure,omitempty" doc:"When an attempt last failed"`
 	LastError      string     `json:"last_error,omitempty" doc:"Why that failed, in plain words"`
 	Paused         string     `json:"paused,omitempty" doc:"Why deliveries wait although they are due"`
+
+	FilterErrors      uint64     `json:"filter_errors" doc:"Events that the filter had no answer for; the webhook did not get them"`
+	LastFilterError   string     `json:"last_filter_error,omitempty" doc:"What the filter said to the last of them"`
+	LastFilterErrorAt *time.Time `json:"last_filter_error_at,omitempty"`
 }
 
 // addHealth adds to a webhook how it fares.
@@ -23,5 +27,6 @@ func (h *rest) addHealth(v *webhookView) {
 	v.Health = &healthView{
 		Delivered: x.Delivered, Dead: x.Dead, FailedAttempts: x.FailedAttempts, LastSuccess: setTime(x.LastSuccess),
 		LastFailure: setTime(x.LastFailure), LastError: x.LastError, Paused: x.Paused,
+		FilterErrors: x.FilterErrors, LastFilterError: x.LastFilterError, LastFilterErrorAt: setTime(x.FilterErrorAt),
 	}
 }

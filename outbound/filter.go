@@ -31,12 +31,15 @@ func (e *Engine) filter(app *appConfig, ev *sidehook.Event, matches []int) []int
 	})
 }
 
-// noteFilterError logs the first failure of a filter; the others are counted alone.
+// noteFilterError counts that a filter failed, which health tells, and logs the first time.
 func (l *lane) noteFilterError(ev *sidehook.Event, err error) {
+	text := err.Error() + " (event " + ev.ID + " of type " + ev.Type + ")"
 	l.mu.Lock()
 	first := l.filterFailed != l.route
 	l.filterFailed = l.route
+	l.health.countFilterError(text, l.e.now())
 	l.mu.Unlock()
+	l.e.opts.OnCount()
 	if first {
 		l.e.log.Warn("a filter has no answer for an event, which is not delivered; more of them are counted only",
 			"webhook", l.key, "event", ev.ID, "type", ev.Type, "err", err)

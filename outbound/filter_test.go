@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/outbound"
@@ -38,12 +39,52 @@ func TestFilters(t *testing.T) {
 		k.want("arrived", arrived, map[string]int{"alle0": 1, "alle1": 1, "allodd": 1, "bige1": 1, "ab.e0": 1})
 		c := k.engine.Counts()
 		k.want("counts", fmt.Sprint(c.Filtered, c.FilterErrors, c.Unmatched), "4 1 0")
+		for _, h := range healthOf(k) {
+			want, at := outbound.WebhookHealth{}, time.Time{}
+			if h.Key.ID == "big" {
+				want.FilterErrors, at = 1, time.Now()
+			}
+			if h.FilterErrors != want.FilterErrors || !h.FilterErrorAt.Equal(at) || (h.LastFilterError == "") != (want.FilterErrors == 0) {
+				t.Errorf("health of %s: %+v", h.Key, h)
+			}
+			if want.FilterErrors > 0 && (!strings.Contains(h.LastFilterError, "(event odd of type c.d)") || h.LastFilterError[0] == '(') {
+				t.Errorf("the filter said %q", h.LastFilterError)
+			}
+		}
 		k.apply(webhook("big", filtered("data.n > 10")))
 		none := k.publish(event("none", "a.b"))
 		k.want("disposition", none[0].Disposition, outbound.Unmatched)
 		k.apply(webhook("big"))
 		k.want("without the filter", k.publish(event("again", "a.b"))[0].Disposition, outbound.Accepted)
 	})
+}
+
+// TestFilterErrorsAreTold: health changes with each, though nothing was attempted.
+func TestFilterErrorsAreTold(t *testing.T) {
+	bubble(t, func(k *kit) {
+		k.apply(webhook("w", filtered("data.n > 10")))
+		changes := k.engine.HealthChanges()
+		for n := 1; n <= 3; n++ {
+			time.Sleep(time.Second)
+			e := event(fmt.Sprint("e", n), "a.b")
+			e.Data = []byte(`{"m":"secret"}`)
+			k.publish(e)
+			synctest.Wait()
+			got, _ := changes.Next(10)
+			if len(got) != 1 || got[0].FilterErrors != int64(n) || !got[0].FilterErrorAt.Equal(time.Now()) || got[0].FailedAttempts != 0 ||
+				got[0].LastFilterError != fmt.Sprintf("no such key: n (event e%d of type a.b)", n) {
+				t.Fatalf("after %d: %+v", n, got)
+			}
+		}
+		got, _ := changes.Next(10)
+		k.want("without a change", len(got), 0)
+	})
+}
+
+// healthOf is what a new reader is told of the engine's webhooks.
+func healthOf(k *kit) []outbound.WebhookHealth {
+	all, _ := k.engine.HealthChanges().Next(100)
+	return all
 }
 
 func TestBadFilterIsRefused(t *testing.T) {

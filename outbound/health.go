@@ -15,6 +15,17 @@ type health struct {
 	lastSuccess             time.Time
 	lastFailure             time.Time
 	lastError               string // of lastFailure
+
+	filterErrors    int64
+	lastFilterError string
+	filterErrorAt   time.Time
+}
+
+// countFilterError notes an event that the webhook's filter had no answer for.
+func (h *health) countFilterError(text string, at time.Time) {
+	h.changes++
+	h.filterErrors++
+	h.lastFilterError, h.filterErrorAt = text, at
 }
 
 // count notes an attempt, unless it is that of a test event. Either may end a pause, which is told too.
@@ -48,6 +59,11 @@ type WebhookHealth struct {
 	LastError string
 	// Paused is why deliveries wait although they are due; empty when they do not.
 	Paused string
+	// FilterErrors counts events that the webhook's filter had no answer for; LastFilterError is what it said to the last
+	// of them, without values of the event's data, and FilterErrorAt when.
+	FilterErrors    int64
+	LastFilterError string
+	FilterErrorAt   time.Time
 }
 
 // HealthChanges tells a reader how webhooks fare, each time only those that changed. One goroutine uses it.
@@ -63,7 +79,8 @@ type told struct {
 	round   uint64 // in which it was told
 }
 
-// HealthChanges makes a reader; it is told first of every webhook that was attempted or paused since the start.
+// HealthChanges makes a reader; it is told first of every webhook that was attempted or paused since the start, or
+// whose filter failed.
 func (e *Engine) HealthChanges() *HealthChanges {
 	return &HealthChanges{e: e, told: make(map[*lane]told)}
 }
@@ -112,6 +129,7 @@ func (l *lane) healthNow(now time.Time) (WebhookHealth, uint64) {
 	w := WebhookHealth{
 		Key: l.key, Delivered: h.delivered, Dead: h.dead, FailedAttempts: h.failed,
 		LastSuccess: h.lastSuccess, LastFailure: h.lastFailure, LastError: h.lastError,
+		FilterErrors: h.filterErrors, LastFilterError: h.lastFilterError, FilterErrorAt: h.filterErrorAt,
 	}
 	if l.held() > 0 || l.isDue(now) {
 		w.Paused = l.whyWaiting()

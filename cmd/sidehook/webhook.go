@@ -296,6 +296,10 @@ func printWebhook(out io.Writer, w *client.Webhook) {
 		pairs = append(pairs, "Delivered", count(h.Delivered), "Dead", count(h.Dead), "Failed attempts", count(h.FailedAttempts),
 			"Last success", timeCell(h.LastSuccess), "Last failure", timeCell(h.LastFailure), "Last error", h.LastError,
 			"Waits because", h.Paused)
+		if h.FilterErrors > 0 {
+			pairs = append(pairs, "Filter errors", count(h.FilterErrors), "Last filter error", h.LastFilterError,
+				"Filter failed", timeCell(h.LastFilterErrorAt))
+		}
 	}
 	printPairs(out, pairs...)
 }

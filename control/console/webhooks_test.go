@@ -359,6 +359,26 @@ func TestMissedIsOfferedForReplay(t *testing.T) {
 	}
 }
 
+// TestFilterErrorsAreShown: with what the filter said, as text, once there are some.
+func TestFilterErrorsAreShown(t *testing.T) {
+	s := newSite(t)
+	w := s.makeWebhook("One")
+	car := s.sidecar(s.serveFleet(), "edge-1", "demo")
+	for lang, title := range map[string]string{"en": "Events the filter had no answer for", "vi": "Sự kiện mà bộ lọc không trả lời được"} {
+		r := s.signedIn(lang)
+		car.report(&fleetv1.Report{Webhooks: []*fleetv1.WebhookHealth{{App: "demo", Webhook: w.ID}}})
+		if text := r.get(demo + "/" + w.ID).want(200).text("#webhook"); strings.Contains(text, title) {
+			t.Errorf("without any: %s", text)
+		}
+		car.report(&fleetv1.Report{Webhooks: []*fleetv1.WebhookHealth{{
+			App: "demo", Webhook: w.ID, FilterErrors: 7, LastFilterError: "no such key: <b>", LastFilterErrorAt: timestamppb.New(begin),
+		}}})
+		page := r.get(demo + "/" + w.ID).want(200)
+		checkPage(t, page)
+		page.wantText("#webhook", title+" 7", "no such key: <b>", "12:00:00")
+	}
+}
+
 func TestPages(t *testing.T) {
 	s := newSite(t)
 	kv, err := control.New(control.Options{KV: s.kv, MaxWebhooks: 25})

@@ -91,7 +91,8 @@ func healthProto(h *outbound.WebhookHealth) *fleetv1.WebhookHealth {
 		App: h.Key.App, Webhook: h.Key.ID, Delivered: uint64(h.Delivered), Dead: uint64(h.Dead),
 		FailedAttempts: uint64(h.FailedAttempts), LastSuccess: optionalTimestamp(h.LastSuccess),
 		LastFailure: optionalTimestamp(h.LastFailure), LastError: cutText(h.LastError, maxReportedText),
-		Paused: cutText(h.Paused, maxReportedText),
+		Paused: cutText(h.Paused, maxReportedText), FilterErrors: uint64(h.FilterErrors),
+		LastFilterError: cutText(h.LastFilterError, maxReportedText), LastFilterErrorAt: optionalTimestamp(h.FilterErrorAt),
 	}
 }
 

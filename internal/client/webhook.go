@@ -49,6 +49,10 @@ type Health struct {
 	LastFailure    time.Time `json:"last_failure,omitzero"`
 	LastError      string    `json:"last_error,omitempty"`
 	Paused         string    `json:"paused,omitempty"` // why deliveries wait although they are due
+	// FilterErrors counts events that the filter had no answer for, LastFilterError is what it said to the last of them.
+	FilterErrors      uint64    `json:"filter_errors"`
+	LastFilterError   string    `json:"last_filter_error,omitempty"`
+	LastFilterErrorAt time.Time `json:"last_filter_error_at,omitzero"`
 }
 
 // Missed is what a webhook did not get while the control plane had disabled it.

@@ -48,7 +48,8 @@ func TestAutoDisable(t *testing.T) {
 	}{
 		{
 			"nothing but failures", "failing", "nothing but failures since ", http.StatusServiceUnavailable, true,
-			[]string{"evt_missed_1", "evt_missed_2", "evt_missed_3"}, "3 deliveries",
+			[]string{"evt_missed_1", "evt_missed_2", "evt_missed_3"},
+			"3 deliveries",
 		},
 		{"gone", "gone", "endpoint answered 410 Gone", http.StatusGone, false, []string{"evt_missed"}, "1 delivery"},
 	} {

@@ -615,9 +615,14 @@ type WebhookHealth struct {
 	LastError string `protobuf:"bytes,8,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
 	// Why deliveries wait although they are due (a missing secret, an unavailable transformer, an endpoint that is down);
 	// empty when they do not.
-	Paused        string `protobuf:"bytes,9,opt,name=paused,proto3" json:"paused,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Paused string `protobuf:"bytes,9,opt,name=paused,proto3" json:"paused,omitempty"`
+	// How many events its filter had no answer for since the start; it does not get those.
+	FilterErrors uint64 `protobuf:"varint,10,opt,name=filter_errors,json=filterErrors,proto3" json:"filter_errors,omitempty"`
+	// What the filter said to the last of them, and when; without values of the event's data, at most 1024 bytes.
+	LastFilterError   string                 `protobuf:"bytes,11,opt,name=last_filter_error,json=lastFilterError,proto3" json:"last_filter_error,omitempty"`
+	LastFilterErrorAt *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=last_filter_error_at,json=lastFilterErrorAt,proto3" json:"last_filter_error_at,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *WebhookHealth) Reset() {
@@ -711,6 +716,27 @@ func (x *WebhookHealth) GetPaused() string {
 		return x.Paused
 	}
 	return ""
+}
+
+func (x *WebhookHealth) GetFilterErrors() uint64 {
+	if x != nil {
+		return x.FilterErrors
+	}
+	return 0
+}
+
+func (x *WebhookHealth) GetLastFilterError() string {
+	if x != nil {
+		return x.LastFilterError
+	}
+	return ""
+}
+
+func (x *WebhookHealth) GetLastFilterErrorAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastFilterErrorAt
+	}
+	return nil
 }
 
 // GoneWebhook is a webhook whose endpoint does not exist any more.
@@ -2490,7 +2516,7 @@ const file_fleet_v1_fleet_proto_rawDesc = "" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x129\n" +
 	"\x05state\x18\x03 \x01(\x0e2#.sidehook.fleet.v1.TransformerStateR\x05state\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x1a\n" +
-	"\brestarts\x18\x05 \x01(\rR\brestarts\"\xcb\x02\n" +
+	"\brestarts\x18\x05 \x01(\rR\brestarts\"\xe9\x03\n" +
 	"\rWebhookHealth\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
 	"\awebhook\x18\x02 \x01(\tR\awebhook\x12\x1c\n" +
@@ -2501,7 +2527,11 @@ const file_fleet_v1_fleet_proto_rawDesc = "" +
 	"\flast_failure\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\vlastFailure\x12\x1d\n" +
 	"\n" +
 	"last_error\x18\b \x01(\tR\tlastError\x12\x16\n" +
-	"\x06paused\x18\t \x01(\tR\x06paused\"e\n" +
+	"\x06paused\x18\t \x01(\tR\x06paused\x12#\n" +
+	"\rfilter_errors\x18\n" +
+	" \x01(\x04R\ffilterErrors\x12*\n" +
+	"\x11last_filter_error\x18\v \x01(\tR\x0flastFilterError\x12K\n" +
+	"\x14last_filter_error_at\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\x11lastFilterErrorAt\"e\n" +
 	"\vGoneWebhook\x12\x10\n" +
 	"\x03app\x18\x01 \x01(\tR\x03app\x12\x18\n" +
 	"\awebhook\x18\x02 \x01(\tR\awebhook\x12*\n" +
@@ -2709,53 +2739,54 @@ var file_fleet_v1_fleet_proto_depIdxs = []int32{
 	0,  // 9: sidehook.fleet.v1.TransformerStatus.state:type_name -> sidehook.fleet.v1.TransformerState
 	31, // 10: sidehook.fleet.v1.WebhookHealth.last_success:type_name -> google.protobuf.Timestamp
 	31, // 11: sidehook.fleet.v1.WebhookHealth.last_failure:type_name -> google.protobuf.Timestamp
-	31, // 12: sidehook.fleet.v1.GoneWebhook.at:type_name -> google.protobuf.Timestamp
-	12, // 13: sidehook.fleet.v1.ConnectResponse.welcome:type_name -> sidehook.fleet.v1.Welcome
-	13, // 14: sidehook.fleet.v1.ConnectResponse.command:type_name -> sidehook.fleet.v1.Command
-	11, // 15: sidehook.fleet.v1.ConnectResponse.cancel:type_name -> sidehook.fleet.v1.Cancel
-	32, // 16: sidehook.fleet.v1.Command.within:type_name -> google.protobuf.Duration
-	16, // 17: sidehook.fleet.v1.Command.list_deliveries:type_name -> sidehook.fleet.v1.ListDeliveries
-	18, // 18: sidehook.fleet.v1.Command.get_delivery:type_name -> sidehook.fleet.v1.GetDelivery
-	23, // 19: sidehook.fleet.v1.Command.retry_delivery:type_name -> sidehook.fleet.v1.RetryDelivery
-	25, // 20: sidehook.fleet.v1.Command.replay_deliveries:type_name -> sidehook.fleet.v1.ReplayDeliveries
-	27, // 21: sidehook.fleet.v1.Command.send_test_event:type_name -> sidehook.fleet.v1.SendTestEvent
-	29, // 22: sidehook.fleet.v1.Command.drain:type_name -> sidehook.fleet.v1.Drain
-	15, // 23: sidehook.fleet.v1.Answer.failure:type_name -> sidehook.fleet.v1.Failure
-	17, // 24: sidehook.fleet.v1.Answer.delivery_list:type_name -> sidehook.fleet.v1.DeliveryList
-	19, // 25: sidehook.fleet.v1.Answer.delivery:type_name -> sidehook.fleet.v1.Delivery
-	24, // 26: sidehook.fleet.v1.Answer.retried:type_name -> sidehook.fleet.v1.Retried
-	26, // 27: sidehook.fleet.v1.Answer.replayed:type_name -> sidehook.fleet.v1.Replayed
-	28, // 28: sidehook.fleet.v1.Answer.test_sent:type_name -> sidehook.fleet.v1.TestSent
-	30, // 29: sidehook.fleet.v1.Answer.draining:type_name -> sidehook.fleet.v1.Draining
-	1,  // 30: sidehook.fleet.v1.ListDeliveries.state:type_name -> sidehook.fleet.v1.DeliveryState
-	31, // 31: sidehook.fleet.v1.ListDeliveries.since:type_name -> google.protobuf.Timestamp
-	31, // 32: sidehook.fleet.v1.ListDeliveries.until:type_name -> google.protobuf.Timestamp
-	19, // 33: sidehook.fleet.v1.DeliveryList.deliveries:type_name -> sidehook.fleet.v1.Delivery
-	31, // 34: sidehook.fleet.v1.Delivery.accepted_at:type_name -> google.protobuf.Timestamp
-	1,  // 35: sidehook.fleet.v1.Delivery.state:type_name -> sidehook.fleet.v1.DeliveryState
-	31, // 36: sidehook.fleet.v1.Delivery.next_attempt:type_name -> google.protobuf.Timestamp
-	21, // 37: sidehook.fleet.v1.Delivery.attempts:type_name -> sidehook.fleet.v1.Attempt
-	33, // 38: sidehook.fleet.v1.Delivery.event:type_name -> sidehook.events.v1.Event
-	20, // 39: sidehook.fleet.v1.Delivery.request:type_name -> sidehook.fleet.v1.RequestBody
-	31, // 40: sidehook.fleet.v1.Attempt.at:type_name -> google.protobuf.Timestamp
-	32, // 41: sidehook.fleet.v1.Attempt.latency:type_name -> google.protobuf.Duration
-	22, // 42: sidehook.fleet.v1.Attempt.request_headers:type_name -> sidehook.fleet.v1.Header
-	2,  // 43: sidehook.fleet.v1.Attempt.outcome:type_name -> sidehook.fleet.v1.OutcomeKind
-	31, // 44: sidehook.fleet.v1.Attempt.retry_at:type_name -> google.protobuf.Timestamp
-	1,  // 45: sidehook.fleet.v1.ReplayDeliveries.states:type_name -> sidehook.fleet.v1.DeliveryState
-	31, // 46: sidehook.fleet.v1.ReplayDeliveries.since:type_name -> google.protobuf.Timestamp
-	31, // 47: sidehook.fleet.v1.ReplayDeliveries.until:type_name -> google.protobuf.Timestamp
-	33, // 48: sidehook.fleet.v1.SendTestEvent.event:type_name -> sidehook.events.v1.Event
-	31, // 49: sidehook.fleet.v1.SendTestEvent.webhook_updated_at:type_name -> google.protobuf.Timestamp
-	21, // 50: sidehook.fleet.v1.TestSent.attempt:type_name -> sidehook.fleet.v1.Attempt
-	20, // 51: sidehook.fleet.v1.TestSent.request:type_name -> sidehook.fleet.v1.RequestBody
-	3,  // 52: sidehook.fleet.v1.FleetService.Connect:input_type -> sidehook.fleet.v1.ConnectRequest
-	10, // 53: sidehook.fleet.v1.FleetService.Connect:output_type -> sidehook.fleet.v1.ConnectResponse
-	53, // [53:54] is the sub-list for method output_type
-	52, // [52:53] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	31, // 12: sidehook.fleet.v1.WebhookHealth.last_filter_error_at:type_name -> google.protobuf.Timestamp
+	31, // 13: sidehook.fleet.v1.GoneWebhook.at:type_name -> google.protobuf.Timestamp
+	12, // 14: sidehook.fleet.v1.ConnectResponse.welcome:type_name -> sidehook.fleet.v1.Welcome
+	13, // 15: sidehook.fleet.v1.ConnectResponse.command:type_name -> sidehook.fleet.v1.Command
+	11, // 16: sidehook.fleet.v1.ConnectResponse.cancel:type_name -> sidehook.fleet.v1.Cancel
+	32, // 17: sidehook.fleet.v1.Command.within:type_name -> google.protobuf.Duration
+	16, // 18: sidehook.fleet.v1.Command.list_deliveries:type_name -> sidehook.fleet.v1.ListDeliveries
+	18, // 19: sidehook.fleet.v1.Command.get_delivery:type_name -> sidehook.fleet.v1.GetDelivery
+	23, // 20: sidehook.fleet.v1.Command.retry_delivery:type_name -> sidehook.fleet.v1.RetryDelivery
+	25, // 21: sidehook.fleet.v1.Command.replay_deliveries:type_name -> sidehook.fleet.v1.ReplayDeliveries
+	27, // 22: sidehook.fleet.v1.Command.send_test_event:type_name -> sidehook.fleet.v1.SendTestEvent
+	29, // 23: sidehook.fleet.v1.Command.drain:type_name -> sidehook.fleet.v1.Drain
+	15, // 24: sidehook.fleet.v1.Answer.failure:type_name -> sidehook.fleet.v1.Failure
+	17, // 25: sidehook.fleet.v1.Answer.delivery_list:type_name -> sidehook.fleet.v1.DeliveryList
+	19, // 26: sidehook.fleet.v1.Answer.delivery:type_name -> sidehook.fleet.v1.Delivery
+	24, // 27: sidehook.fleet.v1.Answer.retried:type_name -> sidehook.fleet.v1.Retried
+	26, // 28: sidehook.fleet.v1.Answer.replayed:type_name -> sidehook.fleet.v1.Replayed
+	28, // 29: sidehook.fleet.v1.Answer.test_sent:type_name -> sidehook.fleet.v1.TestSent
+	30, // 30: sidehook.fleet.v1.Answer.draining:type_name -> sidehook.fleet.v1.Draining
+	1,  // 31: sidehook.fleet.v1.ListDeliveries.state:type_name -> sidehook.fleet.v1.DeliveryState
+	31, // 32: sidehook.fleet.v1.ListDeliveries.since:type_name -> google.protobuf.Timestamp
+	31, // 33: sidehook.fleet.v1.ListDeliveries.until:type_name -> google.protobuf.Timestamp
+	19, // 34: sidehook.fleet.v1.DeliveryList.deliveries:type_name -> sidehook.fleet.v1.Delivery
+	31, // 35: sidehook.fleet.v1.Delivery.accepted_at:type_name -> google.protobuf.Timestamp
+	1,  // 36: sidehook.fleet.v1.Delivery.state:type_name -> sidehook.fleet.v1.DeliveryState
+	31, // 37: sidehook.fleet.v1.Delivery.next_attempt:type_name -> google.protobuf.Timestamp
+	21, // 38: sidehook.fleet.v1.Delivery.attempts:type_name -> sidehook.fleet.v1.Attempt
+	33, // 39: sidehook.fleet.v1.Delivery.event:type_name -> sidehook.events.v1.Event
+	20, // 40: sidehook.fleet.v1.Delivery.request:type_name -> sidehook.fleet.v1.RequestBody
+	31, // 41: sidehook.fleet.v1.Attempt.at:type_name -> google.protobuf.Timestamp
+	32, // 42: sidehook.fleet.v1.Attempt.latency:type_name -> google.protobuf.Duration
+	22, // 43: sidehook.fleet.v1.Attempt.request_headers:type_name -> sidehook.fleet.v1.Header
+	2,  // 44: sidehook.fleet.v1.Attempt.outcome:type_name -> sidehook.fleet.v1.OutcomeKind
+	31, // 45: sidehook.fleet.v1.Attempt.retry_at:type_name -> google.protobuf.Timestamp
+	1,  // 46: sidehook.fleet.v1.ReplayDeliveries.states:type_name -> sidehook.fleet.v1.DeliveryState
+	31, // 47: sidehook.fleet.v1.ReplayDeliveries.since:type_name -> google.protobuf.Timestamp
+	31, // 48: sidehook.fleet.v1.ReplayDeliveries.until:type_name -> google.protobuf.Timestamp
+	33, // 49: sidehook.fleet.v1.SendTestEvent.event:type_name -> sidehook.events.v1.Event
+	31, // 50: sidehook.fleet.v1.SendTestEvent.webhook_updated_at:type_name -> google.protobuf.Timestamp
+	21, // 51: sidehook.fleet.v1.TestSent.attempt:type_name -> sidehook.fleet.v1.Attempt
+	20, // 52: sidehook.fleet.v1.TestSent.request:type_name -> sidehook.fleet.v1.RequestBody
+	3,  // 53: sidehook.fleet.v1.FleetService.Connect:input_type -> sidehook.fleet.v1.ConnectRequest
+	10, // 54: sidehook.fleet.v1.FleetService.Connect:output_type -> sidehook.fleet.v1.ConnectResponse
+	54, // [54:55] is the sub-list for method output_type
+	53, // [53:54] is the sub-list for method input_type
+	53, // [53:53] is the sub-list for extension type_name
+	53, // [53:53] is the sub-list for extension extendee
+	0,  // [0:53] is the sub-list for field type_name
 }
 
 func init() { file_fleet_v1_fleet_proto_init() }
