@@ -65,14 +65,30 @@ func (b *bench) sidecar(spec sidecarSpec) (*sidecar, error) {
 		return nil, err
 	}
 	spec.door = b.set.door
-	if err := writeConfig(dir, spec); err != nil {
+	var config *configServer
+	address := ""
+	if spec.overXDS {
+		if config, err = serveConfig(spec.hooks); err != nil {
+			return nil, err
+		}
+		address = config.address
+	}
+	s, err := b.startIn(dir, spec, address)
+	if err != nil {
+		if config != nil {
+			err = errors.Join(err, config.stop())
+		}
 		return nil, err
 	}
-	s, err := startSidecar(b.ctx, b.set.binary, dir)
-	if err == nil {
-		s.hangs = spec.hangs
+	s.hangs, s.config = spec.hangs, config
+	return s, nil
+}
+
+func (b *bench) startIn(dir string, spec sidecarSpec, address string) (*sidecar, error) {
+	if err := writeConfig(dir, spec, address); err != nil {
+		return nil, err
 	}
-	return s, err
+	return startSidecar(b.ctx, b.set.binary, dir, spec.env...)
 }
 
 // publisher connects to a sidecar that has fanOut webhooks for events of a type.

@@ -45,7 +45,9 @@ const (
 
 	ratioThousand = "ratio of the rate with 1,000 webhooks to that with 10"
 	ratioMany     = "ratio of the rate with 100,000 webhooks to that with 10"
-	perEndpoint   = "resident (RssAnon) per endpoint"
+	perWebhook    = "in use (RssAnon) per configured webhook"
+	perLane       = "in use (RssAnon) per webhook that was delivered to, all at one endpoint"
+	perEndpoint   = "in use (RssAnon) per endpoint, besides"
 )
 
 // goals are those of the design.

@@ -36,11 +36,13 @@ type hook struct {
 type sidecarSpec struct {
 	hooks       []hook
 	transformer string // program of the transformer named so in hooks
+	overXDS     bool   // its configuration comes from a configServer, not from a file
 	durability  string
-	door        string // doorTCP or doorUnix
-	limits      string // more of the configuration
-	resolv      string // instead of /etc/resolv.conf, as withResolver has it
-	hangs       bool   // an endpoint never answers, so the sidecar could not end in peace: it is killed
+	door        string   // doorTCP or doorUnix
+	env         []string // more of its environment
+	limits      string   // more of the configuration
+	resolv      string   // instead of /etc/resolv.conf, as withResolver has it
+	hangs       bool     // an endpoint never answers, so the sidecar could not end in peace: it is killed
 }
 
 // The doors of a sidecar for events by gRPC.
@@ -61,14 +63,20 @@ type sidecar struct {
 	cmd               *exec.Cmd
 	log               *os.File
 	hangs             bool
+	config            *configServer // nil: it has a file
 	took              time.Duration // from exec to ready
 	out               chan struct{} // its output has ended
 }
 
-// writeConfig writes the files that startSidecar starts with.
-func writeConfig(dir string, spec sidecarSpec) error {
+// writeConfig writes the files that startSidecar starts with. The address is that of a configServer; empty: there is none.
+func writeConfig(dir string, spec sidecarSpec, address string) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "kind: sidecar\ndata_dir: state\napps: [%s]\nconfig_file: webhooks.yaml\n", app)
+	fmt.Fprintf(&b, "kind: sidecar\ndata_dir: state\napps: [%s]\n", app)
+	if address != "" {
+		fmt.Fprintf(&b, "control_plane: {address: %q, token: bench}\n", address)
+	} else {
+		b.WriteString("config_file: webhooks.yaml\n")
+	}
 	unix := `"off"`
 	if spec.door == doorUnix {
 		unix = `""` // the default place
@@ -93,6 +101,9 @@ func writeConfig(dir string, spec sidecarSpec) error {
 	}
 	if err := os.WriteFile(filepath.Join(dir, "sidecar.yaml"), []byte(b.String()), 0o600); err != nil {
 		return err
+	}
+	if address != "" {
+		return nil
 	}
 	return os.WriteFile(filepath.Join(dir, "webhooks.yaml"), []byte(webhooksYAML(spec.hooks)), 0o600)
 }
@@ -132,8 +143,8 @@ func webhooksYAML(hooks []hook) string {
 // readyTimeout bounds the start of a sidecar.
 const readyTimeout = 60 * time.Second
 
-// startSidecar starts the binary on the files in dir and returns when it is ready for events.
-func startSidecar(ctx context.Context, binary, dir string) (*sidecar, error) {
+// startSidecar starts the binary on the files in dir, with more of an environment, and returns when it is ready for events.
+func startSidecar(ctx context.Context, binary, dir string, env ...string) (*sidecar, error) {
 	program, err := filepath.Abs(binary)
 	if err != nil {
 		return nil, err
@@ -149,6 +160,7 @@ func startSidecar(ctx context.Context, binary, dir string) (*sidecar, error) {
 		}
 	}
 	s.cmd.Stderr = s.log
+	s.cmd.Env = append(os.Environ(), env...)
 	attr := s.cmd.SysProcAttr
 	if attr == nil {
 		attr = new(syscall.SysProcAttr)
@@ -257,6 +269,9 @@ func (s *sidecar) stop() error {
 	err := s.cmd.Wait()
 	if s.hangs {
 		err = nil
+	}
+	if s.config != nil {
+		err = errors.Join(err, s.config.stop())
 	}
 	return errors.Join(err, s.log.Close())
 }
