@@ -145,7 +145,7 @@ func (s *Service) decideFailing(t *txn, k sidehook.WebhookKey, memo failingMemo,
 	}
 	switch {
 	case w.Status == sidehook.WebhookEnabled && lastFailure.Sub(is.since) >= s.autoDisable:
-		disable(w, ReasonFailing+is.since.UTC().Format(" 2006-01-02 15:04 UTC"), sidehook.DisabledByFailing, t.now)
+		disable(w, is.since.UTC().Format(reasonFailing), sidehook.DisabledByFailing, t.now)
 		w.UpdatedAt = t.now
 		t.put(webhookKey(k), recordOfWebhook(w))
 		if found {
@@ -162,8 +162,18 @@ func (s *Service) decideFailing(t *txn, k sidehook.WebhookKey, memo failingMemo,
 	return is, nil
 }
 
-// ReasonFailing starts the reason of a webhook that failed for too long; since when follows.
-const ReasonFailing = "nothing but failures since"
+// reasonFailing is the reason of a webhook that failed for too long, as a layout of the time since when.
+const reasonFailing = "nothing but failures since 2006-01-02 15:04 UTC"
+
+// FailingSince reads a webhook's DisabledReason: since when it did nothing but fail, nil when it was disabled for another
+// reason.
+func FailingSince(reason string) *time.Time {
+	since, err := time.Parse(reasonFailing, reason)
+	if err != nil {
+		return nil
+	}
+	return &since
+}
 
 func (f *failing) get(k sidehook.WebhookKey) (memo failingMemo, known bool) {
 	f.mu.Lock()

@@ -10,6 +10,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/sidehook/sidehook/control"
 )
 
 //go:embed templates/*.html
@@ -62,7 +64,9 @@ func templateFuncs(t *texts, a *assets, lang string) template.FuncMap {
 		"id":    fieldID,
 		// reason says why something is as it is, in the service's own words where they are not known.
 		"reason": func(text string) string { return t.refusal(lang, text, nil, text) },
-		"time":   func(at time.Time) template.HTML { return timeElement(lang, at) },
+		// failing says since when a webhook failed, if that is why it is disabled.
+		"failing": control.FailingSince,
+		"time":    func(at time.Time) template.HTML { return timeElement(lang, at) },
 	}
 }
 

@@ -379,6 +379,38 @@ func TestFilterErrorsAreShown(t *testing.T) {
 	}
 }
 
+// TestReasonsAreTranslated: those that the control plane gives; what a person wrote stays.
+func TestReasonsAreTranslated(t *testing.T) {
+	s := newSite(t)
+	svc, err := control.New(control.Options{KV: s.kv, Now: s.clock.Now, AutoDisableAfter: time.Hour})
+	s.check(err)
+	failing, gone, person := s.makeWebhook("Failing"), s.makeWebhook("Gone"), s.makeWebhook("Person")
+	s.clock.move(time.Minute)
+	since := s.clock.Now()
+	for range 2 {
+		s.check(svc.NoteHealth(t.Context(), failing.Key(), time.Time{}, s.clock.Now()))
+		s.clock.move(time.Hour)
+	}
+	s.check(s.svc.DisableGone(t.Context(), gone.Key(), s.clock.Now()))
+	_, err = s.svc.DisableWebhook(t.Context(), person.Key(), "nothing but failures since yesterday")
+	s.check(err)
+	for lang, want := range map[string]map[*sidehook.Webhook]string{
+		"en": {
+			failing: "nothing but failures since " + since.UTC().Format("2006-01-02 15:04:00 UTC"), gone: "endpoint answered 410 Gone",
+			person: "nothing but failures since yesterday",
+		},
+		"vi": {
+			failing: "chỉ toàn lỗi từ " + since.UTC().Format("02/01/2006 15:04:00 UTC"), gone: "endpoint trả lời 410 Gone",
+			person: "nothing but failures since yesterday",
+		},
+	} {
+		r := s.signedIn(lang)
+		for w, reason := range want {
+			checkPage(t, r.get(demo+"/"+w.ID).want(200).wantText("#webhook", reason))
+		}
+	}
+}
+
 func TestPages(t *testing.T) {
 	s := newSite(t)
 	kv, err := control.New(control.Options{KV: s.kv, MaxWebhooks: 25})
