@@ -34,11 +34,10 @@ type job struct {
 	missed   bool // came while the webhook was disabled, but not by a person: to be dropped
 
 	// What follows is set when the event has an ordering key and the lane keeps to it; see order.
-	untouched bool // neither attempted nor put back for later: due when it was accepted
-	order     *order
-	key       uint64
-	due       int64 // when it was due, in Unix nanoseconds
-	began     int64 // when its turn began, likewise
+	order *order
+	key   uint64
+	due   int64 // when it was due, in Unix nanoseconds
+	began int64 // when its turn began, likewise
 }
 
 // lane is one webhook's way out: a bounded ring of deliveries in memory, fed by new events while nothing older is due

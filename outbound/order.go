@@ -22,17 +22,16 @@ const (
 // The lane's mu guards it.
 //
 // The durable queue is in the order of due times, which is that of acceptance until something is put back: a failed
-// delivery for its retry, and what follows it, so that it does not overtake. What is put back of a key is due no earlier
-// than what was put back of it before. So there are two kinds of queued deliveries of a key: moved ones, and untouched
-// ones, which are due when they were accepted and came later than all moved ones. floor and last of the key say where
-// they stand. Invariant, on which all else rests:
+// delivery for its retry, and what follows it, so that it does not overtake. What is put back of a key is due at last, or
+// was and is due before. Invariant, on which all else rests:
 //
-//	the deliveries of a key that wait in the queue, each taken to be due at floor if that is later, and the untouched
-//	ones at last if that is later, are in the order of acceptance, by due time and then id.
+//	the deliveries of a key that wait in the queue, each taken to be due at last if that is later, are in the order of
+//	acceptance, by due time and then id.
 //
-// Claim gives deliveries by due time and id. So whoever is claimed and due before its floor, or untouched and due before
-// last, comes too early: it is moved to last, and with it, or back to where it was, goes everything of its key that is in
-// the ring behind it. What remains is in order and takes turns. A turn ends when the result is durable, so that no crash
+// Claim gives deliveries by due time and id. So whoever is claimed and due before last comes too early: it is moved to
+// last, and with it, or back to where it was, goes everything of its key that is in the ring behind it. The one that was
+// tried and waits for its retry is the first of all, whenever it is due. What remains is in order and takes turns. A turn
+// ends when the result is durable, so that no crash
 // brings back what somebody has overtaken; and while something is being put back, nothing is claimed.
 //
 // Manual retries of what has ended are put into the queue as if they had just come, and are not in this order.
@@ -42,7 +41,7 @@ type order struct {
 	parked int           // jobs in all keyed.parked
 	read   bool          // what was put back by an earlier run is known
 	floor  int64         // of the keys that are not in the map, when there were more than it has room for; else 0
-	away   time.Duration // how long what had no room in the map was put off last; 0 once all of it had
+	away   time.Duration // how long what had no room in the map was put off last; 0 when something had room since
 	sweep  int           // size of the map at which it is looked through next
 	// service is about how long a turn takes.
 	service time.Duration
@@ -57,8 +56,8 @@ type keyed struct {
 	inRing int // of its jobs, turn included
 	// waiting is the delivery that was tried and waits for its retry: it goes first whenever it is due.
 	waiting sidehook.DeliveryID
-	// floor and last: see order. floor is not after last.
-	floor, last int64
+	// last is the latest time at which something of it was put back: see order. It never falls.
+	last int64
 	// away is when the next that memory has no room for is to come back.
 	away int64
 	// movedIn is the load during which, or after which, something of it was put back last.
@@ -90,18 +89,24 @@ func (o *order) ordered(j *job, c *storage.Claimed) bool {
 		if len(o.keys) >= o.most {
 			return false
 		}
-		k = &keyed{floor: o.floor, last: o.floor}
-		o.keys[key] = k
+		k = &keyed{last: o.floor}
+		o.keys[key], o.away = k, 0
 	}
 	k.inRing++
 	j.order, j.key = o, key
-	j.due, j.untouched = c.DueAt.UnixNano(), c.Attempts == 0 && c.DueAt.Equal(c.AcceptedAt)
+	j.due = c.DueAt.UnixNano()
 	return true
 }
 
 // tooEarly reports whether a claimed job would overtake one that waits in the queue.
 func (k *keyed) tooEarly(j *job) bool {
-	return j.id != k.waiting && (j.due < k.floor || j.untouched && j.due < k.last)
+	return j.id != k.waiting && j.due < k.last
+}
+
+// putOff says when something of the key is to be due again that is to come back at a time: no earlier than the rest.
+func (k *keyed) putOff(until int64) time.Time {
+	k.last = max(k.last, until)
+	return time.Unix(0, k.last)
 }
 
 // keyedOf is the state of a job's key, nil when the job is in no order.
@@ -144,13 +149,9 @@ func (l *lane) takeTurn(j *job) bool {
 // spread moves a job that memory has no room for, and what is behind it in the ring, to about when there will be room, so
 // that other keys do not wait for this one; mu is held.
 func (l *lane) spread(k *keyed, j *job) []storage.Unclaimed {
-	to := max(k.last, k.away, l.e.now().Add(awayFor).UnixNano())
-	k.last = to
-	if !j.untouched {
-		k.floor = to
-	}
+	k.putOff(max(k.away, l.e.now().Add(awayFor).UnixNano()))
 	back := l.behind(k, j)
-	k.away = to + int64(len(back))*int64(l.order.service)
+	k.away = k.last + int64(len(back))*int64(l.order.service)
 	return back
 }
 
@@ -159,10 +160,6 @@ func (l *lane) behind(k *keyed, j *job) []storage.Unclaimed {
 	jobs := append([]*job{j}, l.ring.extract(func(o *job) bool { return o.order == j.order && o.key == j.key && o != k.turn })...)
 	k.inRing -= len(jobs) - 1
 	back := make([]storage.Unclaimed, len(jobs))
-	// One that was moved before goes behind others that were: they have to follow.
-	if slices.ContainsFunc(jobs, func(j *job) bool { return !j.untouched && k.tooEarly(j) }) {
-		k.floor = k.last
-	}
 	for i, j := range jobs {
 		back[i] = storage.Unclaimed{ID: j.id, Webhook: l.key}
 		if k.tooEarly(j) {
@@ -200,7 +197,8 @@ func (l *lane) putAway(back []storage.Unclaimed) {
 }
 
 // block says that the delivery whose turn it is will be tried again at a time. It returns those parked behind it, which
-// putBehind is to be given. It must be called before the result is submitted.
+// putBehind is to be given. It must be called before the result is submitted. Those are not noted as due: the delivery
+// itself is, when its result is durable, and it is due no later than they are.
 func (l *lane) block(j *job, due time.Time) []storage.Unclaimed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -208,12 +206,11 @@ func (l *lane) block(j *job, due time.Time) []storage.Unclaimed {
 	if k == nil {
 		return nil
 	}
-	k.last = max(k.last, due.UnixNano())
-	k.floor, k.waiting = k.last, j.id
+	k.waiting = j.id
+	to := k.putOff(due.UnixNano())
 	back := make([]storage.Unclaimed, len(k.parked))
 	for i, p := range k.parked {
-		back[i] = storage.Unclaimed{ID: p.id, Webhook: l.key, DueAt: time.Unix(0, k.last)}
-		l.notePutBack(p, back[i].DueAt)
+		back[i] = storage.Unclaimed{ID: p.id, Webhook: l.key, DueAt: to}
 	}
 	l.order.parked -= len(k.parked)
 	k.parked, k.movedIn = nil, l.loads
@@ -267,8 +264,8 @@ func (l *lane) hasClaimed(until int64) bool {
 	return until == 0 || l.moving == 0 && (l.nextDue.IsZero() || l.nextDue.UnixNano() > until)
 }
 
-// forget lets go of keys, when there are many; mu is held.
-func (l *lane) forget() {
+// forget lets go of keys, when there are many, but not of those of what was just claimed; mu is held.
+func (l *lane) forget(claimed []storage.Claimed) {
 	o := l.order
 	if l.hasClaimed(o.floor) {
 		o.floor = 0
@@ -276,16 +273,16 @@ func (l *lane) forget() {
 	if len(o.keys) < o.sweep {
 		return
 	}
-	for key, k := range o.keys {
-		if l.forgettable(k) {
-			delete(o.keys, key)
-		}
+	needed := make(map[uint64]bool, len(claimed))
+	for i := range claimed {
+		needed[keyOf(claimed[i].Event.OrderingKey)] = true
 	}
+	maps.DeleteFunc(o.keys, func(key uint64, k *keyed) bool { return !needed[key] && l.forgettable(k) })
 	o.sweepNext()
 }
 
 // turnAway says until when deliveries are put off whose keys there is no room for: all until the same moment, and when there
-// is none then either, for twice as long; mu is held.
+// is room for none of them then either, for twice as long; mu is held.
 func (l *lane) turnAway() time.Time {
 	o, now := l.order, l.e.now()
 	if o.floor <= now.UnixNano() {
@@ -299,7 +296,7 @@ func (l *lane) turnAway() time.Time {
 // for, and those of keys of which something was put back while they were being claimed; mu is held.
 func (l *lane) take(claimed []storage.Claimed) (back []storage.Unclaimed) {
 	if l.order != nil {
-		l.forget()
+		l.forget(claimed)
 	}
 	var away time.Time
 	for i := range claimed {
@@ -329,9 +326,6 @@ func (l *lane) take(claimed []storage.Claimed) (back []storage.Unclaimed) {
 			continue
 		}
 		l.ring.pushBack(j)
-	}
-	if o := l.order; o != nil && o.floor == 0 {
-		o.away = 0
 	}
 	return back
 }
@@ -363,8 +357,7 @@ func (l *lane) readPutBacks() error {
 		if p.Attempts > 0 && (k.waiting == (sidehook.DeliveryID{}) || p.ID.Before(k.waiting)) {
 			k.waiting = p.ID // whose turn it was comes before what was put back because of it
 		}
-		k.last = max(k.last, due)
-		k.floor = k.last
+		k.putOff(due)
 	}
 	l.mu.Lock()
 	if failed != nil || l.order != o {
@@ -415,7 +408,7 @@ func (l *lane) takeAll() []*job {
 	for _, j := range jobs {
 		if k := l.keyedOf(j); k != nil {
 			k.inRing--
-			k.recalled(l.loads)
+			k.movedIn = l.loads
 			if k.turn == j {
 				k.turn = nil
 			}
@@ -425,16 +418,12 @@ func (l *lane) takeAll() []*job {
 		if len(k.parked) > 0 {
 			jobs = append(jobs, k.parked...)
 			k.parked = nil
-			k.recalled(l.loads)
+			k.movedIn = l.loads
 		}
 	}
 	l.order.parked = 0
 	return jobs
 }
-
-// recalled says that jobs of the key go back to where they were. Some may be untouched and have come before others that
-// were moved, so that all have to go by their ids.
-func (k *keyed) recalled(load uint64) { k.floor, k.movedIn = k.last, load }
 
 // takeBack takes what is over the ring's room off its end, as far as that disturbs no order; mu is held. It is to be put
 // back before anything more is loaded.

@@ -324,4 +324,3 @@ func TestOrderOfTheRecalled(t *testing.T) {
 		k.want("asked", k.asked(), strings.Join(want, " "))
 	}, func(o *outbound.Options) { o.PerWebhook = 1 })
 }
-
