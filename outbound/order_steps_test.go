@@ -324,3 +324,44 @@ func TestOrderOfTheRecalled(t *testing.T) {
 		k.want("asked", k.asked(), strings.Join(want, " "))
 	}, func(o *outbound.Options) { o.PerWebhook = 1 })
 }
+
+// TestOrderOfWhatWaitsForASecret: an event whose turn it is, but that cannot be sent, keeps nobody waiting once it can,
+// though the webhook was switched off meanwhile, and its key makes room for another.
+func TestOrderOfWhatWaitsForASecret(t *testing.T) {
+	stepped(t, func(k *kit, _ *steps) {
+		w := webhook("w", inOrder)
+		k.applySnapshot(snapshot([]*sidehook.Webhook{w}, nil))
+		k.publish(keyedEvent("a", 0), keyedEvent("a", 1))
+		k.wait(time.Second)
+		off := webhook("w", inOrder, func(w *sidehook.Webhook) { w.Status = sidehook.WebhookDisabled })
+		k.applySnapshot(snapshot([]*sidehook.Webhook{off}, nil))
+		synctest.Wait()
+		k.apply(w)
+		k.wait(time.Second)
+		k.want("asked", k.asked(), "a0 a1")
+		k.publish(keyedEvent("b", 0))
+		k.wait(time.Second)
+		k.want("asked when there is room", k.asked(), "a0 a1 b0")
+	}, func(o *outbound.Options) { o.MaxKeys = 1 })
+}
+
+// TestOrderSwitchedOff: what waited for its turn goes at once when there is no order any more.
+func TestOrderSwitchedOff(t *testing.T) {
+	stepped(t, func(k *kit, _ *steps) {
+		answer := make(chan int)
+		k.recv.answer = func(n int, _ sent) (int, string, error) {
+			if n == 1 {
+				return <-answer, "", nil
+			}
+			return 200, "", nil
+		}
+		k.apply(webhook("w", inOrder))
+		k.publish(keyedEvent("a", 0), keyedEvent("a", 1), keyedEvent("a", 2))
+		synctest.Wait()
+		k.want("asked in order", k.asked(), "a0")
+		k.apply(webhook("w"))
+		synctest.Wait()
+		k.want("asked without", len(k.recv.all()), 3)
+		answer <- 200
+	})
+}
