@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 func TestMain(m *testing.M) {
@@ -35,7 +36,7 @@ func (fn) Describe() Description {
 
 func (f fn) Transform(ctx context.Context, item *Item) (*Result, error) { return f(ctx, item) }
 
-func request(data ...string) *transformv1.TransformRequest {
+func question(data ...string) *transformv1.TransformRequest {
 	r := &transformv1.TransformRequest{}
 	for n, d := range data {
 		r.Items = append(r.Items, &transformv1.TransformItem{
@@ -46,8 +47,29 @@ func request(data ...string) *transformv1.TransformRequest {
 	return r
 }
 
-func serve(f fn, concurrency int) *server {
-	return newServer(f, concurrency, slog.New(slog.DiscardHandler))
+// served asks a server the way a sidecar does that knows the generated types only.
+type served struct{ *server }
+
+func serve(f fn, concurrency int) served {
+	return served{newServer(f, concurrency, slog.New(slog.DiscardHandler))}
+}
+
+func (s served) Transform(ctx context.Context, req *transformv1.TransformRequest) (*transformv1.TransformResponse, error) {
+	in := new(request)
+	sent, err := proto.Marshal(req)
+	if err := errors.Join(err, in.DecodeWire(sent)); err != nil {
+		return nil, err
+	}
+	out, err := s.transform(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	answer := out.AppendWire(nil)
+	if len(answer) != out.WireSize() {
+		return nil, fmt.Errorf("the answer has %d bytes, not %d", len(answer), out.WireSize())
+	}
+	resp := new(transformv1.TransformResponse)
+	return resp, proto.Unmarshal(answer, resp)
 }
 
 // text is a result in short.
@@ -115,7 +137,7 @@ func TestResults(t *testing.T) {
 	for _, w := range want {
 		in = append(in, w.in)
 	}
-	resp, err := s.Transform(t.Context(), request(in...))
+	resp, err := s.Transform(t.Context(), question(in...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,11 +155,11 @@ func TestResults(t *testing.T) {
 func TestNumberOfItems(t *testing.T) {
 	s := serve(func(context.Context, *Item) (*Result, error) { return Keep(), nil }, 1)
 	for _, n := range []int{0, maxItems + 1} {
-		if _, err := s.Transform(t.Context(), request(make([]string, n)...)); status.Code(err) != codes.InvalidArgument {
+		if _, err := s.Transform(t.Context(), question(make([]string, n)...)); status.Code(err) != codes.InvalidArgument {
 			t.Errorf("%d items: %v", n, err)
 		}
 	}
-	if resp, err := s.Transform(t.Context(), request(make([]string, maxItems)...)); err != nil || len(resp.GetResults()) != maxItems {
+	if resp, err := s.Transform(t.Context(), question(make([]string, maxItems)...)); err != nil || len(resp.GetResults()) != maxItems {
 		t.Errorf("%d items: %v", maxItems, err)
 	}
 }
@@ -152,7 +174,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 			return Keep(), nil
 		}, 1)
 		for range 3 {
-			go func() { _, _ = s.Transform(context.Background(), request("a", "b", "c")) }()
+			go func() { _, _ = s.Transform(context.Background(), question("a", "b", "c")) }()
 		}
 		synctest.Wait()
 		if most != 1 {
@@ -178,7 +200,7 @@ func TestHangingItem(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		resp, err := s.Transform(ctx, request("a", "hang", "b", "obey", "c"))
+		resp, err := s.Transform(ctx, question("a", "hang", "b", "obey", "c"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,12 +226,12 @@ func TestNoSlot(t *testing.T) {
 		}, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := s.Transform(ctx, request("first", "never begun")); status.Code(err) != codes.DeadlineExceeded {
+		if _, err := s.Transform(ctx, question("first", "never begun")); status.Code(err) != codes.DeadlineExceeded {
 			t.Errorf("error %v", err)
 		}
 		close(release)
 		synctest.Wait()
-		if _, err := s.Transform(t.Context(), request("again")); err != nil {
+		if _, err := s.Transform(t.Context(), question("again")); err != nil {
 			t.Errorf("the slot is lost: %v", err)
 		}
 	})
@@ -222,7 +244,7 @@ func TestCancelled(t *testing.T) {
 		<-ctx.Done()
 		return Keep(), nil
 	}, 1)
-	if _, err := s.Transform(ctx, request("a", "b")); status.Code(err) != codes.Canceled {
+	if _, err := s.Transform(ctx, question("a", "b")); status.Code(err) != codes.Canceled {
 		t.Errorf("error %v", err)
 	}
 }

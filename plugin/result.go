@@ -3,11 +3,8 @@ package plugin
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"strings"
 	"unicode/utf8"
-
-	transformv1 "github.com/sidehook/sidehook/api/transform/v1"
 )
 
 // Limits of a Result. The sidecar turns an answer over them into a failure of its item.
@@ -35,9 +32,11 @@ type Result struct {
 	data        []byte
 	eventType   string
 	contentType string
-	headers     map[string]string
+	headers     []header
 	reason      string
 }
+
+type header struct{ name, value string }
 
 // Rewrite delivers data instead of the event's own. The media type stays unless WithContentType changes it.
 func Rewrite(data []byte) *Result { return &Result{kind: kindRewrite, data: data} }
@@ -78,10 +77,13 @@ func (r *Result) WithContentType(t string) *Result {
 // WithHeader adds a request header, under the rules of a webhook's own headers: names that Sidehook or HTTP itself
 // sets are refused.
 func (r *Result) WithHeader(name, value string) *Result {
-	if r.headers == nil {
-		r.headers = make(map[string]string)
+	for i := range r.headers {
+		if r.headers[i].name == name {
+			r.headers[i].value = value
+			return r
+		}
 	}
-	r.headers[name] = value
+	r.headers = append(r.headers, header{name, value})
 	return r
 }
 
@@ -97,33 +99,22 @@ func (r *Result) Data(item *Item) []byte {
 }
 
 // Headers are the headers that r adds; a copy.
-func (r *Result) Headers() map[string]string { return maps.Clone(r.headers) }
+func (r *Result) Headers() map[string]string {
+	if r.headers == nil {
+		return nil
+	}
+	all := make(map[string]string, len(r.headers))
+	for _, h := range r.headers {
+		all[h.name] = h.value
+	}
+	return all
+}
 
 // Dropped reports whether r is a drop, and why.
 func (r *Result) Dropped() (reason string, ok bool) { return r.reason, r.kind == kindDrop }
 
 // Failed reports whether r is a failure, and why.
 func (r *Result) Failed() (reason string, ok bool) { return r.reason, r.kind == kindFail }
-
-func (r *Result) toProto(item *transformv1.TransformItem) *transformv1.TransformResult {
-	switch r.kind {
-	case kindDrop:
-		return &transformv1.TransformResult{Result: &transformv1.TransformResult_Drop{
-			Drop: &transformv1.Drop{Reason: clip(r.reason)},
-		}}
-	case kindFail:
-		return failure(r.reason)
-	}
-	data := r.data
-	if r.kind == kindKeep {
-		data = item.GetEvent().GetData()
-	}
-	return &transformv1.TransformResult{Result: &transformv1.TransformResult_Rewritten{
-		Rewritten: &transformv1.Rewritten{
-			Type: r.eventType, Data: data, DataContentType: r.contentType, Headers: r.headers,
-		},
-	}}
-}
 
 // check finds what would make the message unfit to send or the sidecar refuse it, in the author's words.
 func (r *Result) check() error {
@@ -135,18 +126,12 @@ func (r *Result) check() error {
 	case !utf8.ValidString(r.eventType) || !utf8.ValidString(r.contentType):
 		return fmt.Errorf("result's type and content type must be UTF-8")
 	}
-	for name, value := range r.headers {
-		if !utf8.ValidString(name) || !utf8.ValidString(value) {
-			return fmt.Errorf("result's header %.40q must be UTF-8", name)
+	for _, h := range r.headers {
+		if !utf8.ValidString(h.name) || !utf8.ValidString(h.value) {
+			return fmt.Errorf("result's header %.40q must be UTF-8", h.name)
 		}
 	}
 	return nil
-}
-
-func failure(reason string) *transformv1.TransformResult {
-	return &transformv1.TransformResult{Result: &transformv1.TransformResult_Failure{
-		Failure: &transformv1.Failure{Reason: clip(reason)},
-	}}
 }
 
 // clip makes a reason fit: UTF-8, at most MaxReason bytes.

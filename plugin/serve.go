@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	transformv1 "github.com/sidehook/sidehook/api/transform/v1"
+	"github.com/sidehook/sidehook/plugin/internal/wire"
 	"google.golang.org/grpc"
 )
 
@@ -86,6 +87,7 @@ func (s *streams) putBack(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
 // newGRPCServer makes the server with windows that take a full batch without a stop for flow control.
 func (s *streams) newGRPCServer(opts []grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append(opts,
+		grpc.ForceServerCodecV2(wire.NewCodec()),
 		grpc.UnaryInterceptor(s.putBack),
 		grpc.MaxRecvMsgSize(64<<20),
 		grpc.MaxSendMsgSize(math.MaxInt32),
@@ -105,7 +107,7 @@ func (r *registration) Client(*goplugin.MuxBroker, *rpc.Client) (any, error) { r
 
 // GRPCServer implements goplugin.GRPCPlugin.
 func (r *registration) GRPCServer(_ *goplugin.GRPCBroker, s *grpc.Server) error {
-	transformv1.RegisterTransformerServiceServer(s, r.server)
+	s.RegisterService(&serviceDesc, r.server)
 	return nil
 }
 

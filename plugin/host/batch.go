@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sidehook/sidehook"
 	transformv1 "github.com/sidehook/sidehook/api/transform/v1"
+	"github.com/sidehook/sidehook/plugin/internal/wire"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -33,17 +37,42 @@ const (
 	endTime = time.Second
 )
 
-// call is one item on its way through the queue.
+// call is one item on its way through the queue. Whoever answers it does not touch it any more.
 type call struct {
-	item   *transformv1.TransformItem
-	since  time.Time
-	answer chan outcome // has room for the one answer
+	event                  *sidehook.Event
+	webhook                *sidehook.Webhook
+	eventSize, webhookSize int // on the wire
+	since                  time.Time
+
+	result result // to be checked, when err is nil
+	err    error  // for the caller of Transform
+	done   chan struct{}
 }
 
-// outcome is what became of a call: a result to be checked, or an error for the caller of Transform.
-type outcome struct {
-	result *transformv1.TransformResult
-	err    error
+// calls are used again: without that they are a good part of what a delivery with a transformer leaves to the collector.
+var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+
+func newCall(e *sidehook.Event, w *sidehook.Webhook) *call {
+	c := calls.Get().(*call)
+	c.event, c.webhook, c.since = e, w, time.Now()
+	c.measure()
+	return c
+}
+
+// release gives back a call that was answered, or never enqueued: nobody else knows it.
+func (c *call) release() {
+	*c = call{done: c.done}
+	calls.Put(c)
+}
+
+func (c *call) answer(r result) {
+	c.result = r
+	c.done <- struct{}{} // has room for the one answer
+}
+
+func (c *call) fail(err error) {
+	c.err = err
+	c.done <- struct{}{}
 }
 
 // sending is the queue of a unit and what limits it; unit.mu guards it.
@@ -54,6 +83,7 @@ type sending struct {
 	queue    []*call
 	senders  int
 	underWay int
+	picking  bool        // a sender has begun that has not picked its batch yet
 	solo     bool        // the item under way is a suspect
 	nudge    *time.Timer // lets dispatch start a sender for few items; nil when not set
 }
@@ -67,30 +97,31 @@ type batch struct {
 // transform is Host.Transform for this unit.
 func (u *unit) transform(ctx context.Context, e *sidehook.Event, w *sidehook.Webhook) (*sidehook.Transformed, error) {
 	u.count.calls.Add(1)
-	c := &call{item: itemToProto(e, w), since: time.Now(), answer: make(chan outcome, 1)}
-	o := u.ask(ctx, c)
-	if o.err == nil {
-		return u.conclude(e, o.result)
-	}
-	if errors.Is(o.err, sidehook.ErrTransformerUnavailable) {
-		u.count.unavailable.Add(1)
+	c := newCall(e, w)
+	err := u.enqueue(c)
+	if err != nil {
+		err = unavailable(u.spec.Name, err)
 	} else {
+		select {
+		case <-c.done:
+			err = c.err
+		case <-ctx.Done():
+			u.withdraw(c)
+			u.count.unavailable.Add(1)
+			return nil, unavailable(u.spec.Name, context.Cause(ctx)) // c may be under way, and is not used again
+		}
+	}
+	r := c.result
+	c.release()
+	switch {
+	case err == nil:
+		return u.conclude(e, &r)
+	case errors.Is(err, sidehook.ErrTransformerUnavailable):
+		u.count.unavailable.Add(1)
+	default:
 		u.count.failed.Add(1)
 	}
-	return nil, o.err
-}
-
-func (u *unit) ask(ctx context.Context, c *call) outcome {
-	if err := u.enqueue(c); err != nil {
-		return outcome{err: unavailable(u.spec.Name, err)}
-	}
-	select {
-	case o := <-c.answer:
-		return o
-	case <-ctx.Done():
-		u.withdraw(c)
-		return outcome{err: unavailable(u.spec.Name, context.Cause(ctx))}
-	}
+	return nil, err
 }
 
 func (u *unit) enqueue(c *call) error {
@@ -136,7 +167,7 @@ func (u *unit) close(i *instance, why error) {
 	u.updateLocked(func(s *Status) { s.State = state })
 	err := unavailable(u.spec.Name, why)
 	for _, c := range u.queue {
-		c.answer <- outcome{err: err}
+		c.fail(err)
 	}
 	u.queue = nil
 	if u.nudge != nil && u.nudge.Stop() {
@@ -144,28 +175,24 @@ func (u *unit) close(i *instance, why error) {
 	}
 }
 
-// dispatchLocked starts senders while items wait and the limits allow. The first starts at once; the others only for
-// many items, or when the calls under way prove slow, because full batches cost less.
+// dispatchLocked starts a sender when items wait and the limits allow. The first starts at once; the others only for many
+// items, or when the calls under way prove slow, because full batches cost less. One that has not picked its batch yet
+// comes back here when it has.
 func (u *unit) dispatchLocked() {
-	for u.current != nil && len(u.queue) > 0 && u.senders < maxSenders {
-		if len(u.queue) < fullEnough*u.senders {
-			u.setNudgeLocked()
-			return
-		}
-		if !u.startSenderLocked() {
-			return
-		}
+	switch {
+	case u.current == nil || len(u.queue) == 0 || u.picking:
+	case u.senders == 0 || u.senders < maxSenders && len(u.queue) >= fullEnough*u.senders:
+		u.startSenderLocked()
+	case u.senders < maxSenders:
+		u.setNudgeLocked()
 	}
 }
 
-func (u *unit) startSenderLocked() bool {
-	i, b := u.current, u.pickLocked()
-	if len(b.calls) == 0 {
-		return false
-	}
+func (u *unit) startSenderLocked() {
+	i := u.current
 	u.senders++
-	i.senders.Go(func() { u.send(i, b) })
-	return true
+	u.picking = true
+	i.senders.Go(func() { u.send(i) })
 }
 
 // setNudgeLocked sees to it that what waits now is sent soon, even if no call returns.
@@ -177,15 +204,16 @@ func (u *unit) setNudgeLocked() {
 		u.mu.Lock()
 		defer u.mu.Unlock()
 		u.nudge = nil
-		if u.current != nil && len(u.queue) > 0 && u.senders < maxSenders && u.startSenderLocked() {
-			u.dispatchLocked()
+		if u.current != nil && len(u.queue) > 0 && u.senders < maxSenders && !u.picking {
+			u.startSenderLocked()
 		}
 	})
 }
 
-// pickLocked takes the next batch from the queue and counts it as under way. Items that have waited for longer than the
-// timeout are answered instead.
-func (u *unit) pickLocked() (b batch) {
+// pickLocked takes the next batch from the queue, into room, and counts it as under way. Items that have waited for
+// longer than the timeout are answered instead.
+func (u *unit) pickLocked(room []*call) batch {
+	b := batch{calls: room[:0]}
 	now := time.Now()
 	taken, size := 0, 0
 	for _, c := range u.queue {
@@ -193,12 +221,11 @@ func (u *unit) pickLocked() (b batch) {
 			break
 		}
 		if now.Sub(c.since) > u.spec.Timeout {
-			c.answer <- outcome{err: unavailable(u.spec.Name, fmt.Errorf("it was not free within %s", u.spec.Timeout))}
+			c.fail(unavailable(u.spec.Name, fmt.Errorf("it was not free within %s", u.spec.Timeout)))
 			taken++
 			continue
 		}
-		data := len(c.item.GetEvent().GetData())
-		if len(b.calls) > 0 && size+data > maxBatchBytes {
+		if len(b.calls) > 0 && size+len(c.event.Data) > maxBatchBytes {
 			break
 		}
 		if u.suspects.has(keyOf(c)) {
@@ -208,35 +235,54 @@ func (u *unit) pickLocked() (b batch) {
 			b.solo = true
 		}
 		b.calls = append(b.calls, c)
-		size += data
+		size += len(c.event.Data)
 		taken++
 	}
-	clear(u.queue[:taken])
-	u.queue = u.queue[taken:]
+	u.queue = slices.Delete(u.queue, 0, taken)
 	u.underWay += len(b.calls)
 	u.solo = u.solo || b.solo
 	return b
 }
 
-// send carries batches until none waits.
-func (u *unit) send(i *instance, b batch) {
+// send carries batches until none waits that is worth a call of its own.
+func (u *unit) send(i *instance) {
+	// Whoever is about to ask, asks first: under load that makes one batch of many items.
+	runtime.Gosched()
+	b := u.first(i)
 	for len(b.calls) > 0 {
 		u.exchange(i, b)
 		b = u.sent(i, b)
 	}
 }
 
-// sent books a batch as done and takes the next; without one the sender ends.
-func (u *unit) sent(i *instance, done batch) batch {
+// first picks the batch that a sender begins with; without one the sender ends.
+func (u *unit) first(i *instance) (b batch) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.picking = false
+	if u.current == i {
+		b = u.pickLocked(make([]*call, 0, maxBatch))
+	}
+	if len(b.calls) == 0 {
+		u.senders--
+		return b
+	}
+	u.dispatchLocked()
+	return b
+}
+
+// sent books a batch as done and picks the next; without one the sender ends. So it does when the others can be expected
+// to carry what waits, as few senders with full batches cost less than many; the nudge looks after those that wait.
+func (u *unit) sent(i *instance, done batch) (next batch) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.underWay -= len(done.calls)
 	if done.solo {
 		u.solo = false
 	}
-	var next batch
-	if u.current == i {
-		next = u.pickLocked()
+	clear(done.calls)
+	if u.current == i && len(u.queue) >= fullEnough*(u.senders-1) {
+		next = u.pickLocked(done.calls)
 	}
 	if len(next.calls) == 0 {
 		u.senders--
@@ -247,12 +293,9 @@ func (u *unit) sent(i *instance, done batch) batch {
 
 // exchange is one call of the process. Every item of the batch gets its answer.
 func (u *unit) exchange(i *instance, b batch) {
-	req := &transformv1.TransformRequest{Items: make([]*transformv1.TransformItem, len(b.calls))}
-	for n, c := range b.calls {
-		req.Items[n] = c.item
-	}
+	a := &answer{asked: b.calls}
 	ctx, cancel := context.WithTimeout(i.ctx, u.spec.Timeout)
-	resp, err := i.client.Transform(ctx, req)
+	err := i.conn.Invoke(ctx, transformv1.TransformerService_Transform_FullMethodName, question(b.calls), a, callOptions...)
 	cancel()
 	if err != nil {
 		u.trouble(i, b, err)
@@ -261,20 +304,22 @@ func (u *unit) exchange(i *instance, b batch) {
 	i.timeouts.Store(0)
 	i.heard.Add(1)
 	u.count.batches.Add(1)
-	results := resp.GetResults()
-	if len(results) != len(b.calls) {
-		answerAll(b.calls, u.failure("bad result: it answered %d results to %d items", len(results), len(b.calls)))
+	if a.count != len(b.calls) {
+		answerAll(b.calls, u.failure("bad result: it answered %d results to %d items", a.count, len(b.calls)))
 		return
 	}
 	for n, c := range b.calls {
 		u.suspects.acquit(keyOf(c))
-		c.answer <- outcome{result: results[n]}
+		c.answer(a.results[n])
 	}
 }
 
+// callOptions are those of Transform: its messages write and read themselves.
+var callOptions = []grpc.CallOption{grpc.StaticMethod(), grpc.ForceCodecV2(wire.NewCodec())}
+
 func answerAll(calls []*call, err error) {
 	for _, c := range calls {
-		c.answer <- outcome{err: err}
+		c.fail(err)
 	}
 }
 

@@ -44,10 +44,11 @@ func TestMain(m *testing.M) {
 }
 
 var modes = map[string]func(){
-	"good": func() { plugin.Serve(&actor{}) },
-	"one":  func() { plugin.ServeWith(&actor{}, plugin.Options{Concurrency: 1}) },
-	"raw":  serveRaw,
-	"mute": func() { select {} },
+	"good":    func() { plugin.Serve(&actor{}) },
+	"one":     func() { plugin.ServeWith(&actor{}, plugin.Options{Concurrency: 1}) },
+	"raw":     serveRaw,
+	"pass-on": func() { plugin.Serve(passOn{}) },
+	"mute":    func() { select {} },
 	"late-mute": func() {
 		fmt.Printf("1|1|unix|%s|grpc|\n", filepath.Join(os.Getenv("PLUGIN_UNIX_SOCKET_DIR"), "nobody"))
 		select {}

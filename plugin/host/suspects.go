@@ -35,7 +35,7 @@ type suspect struct {
 }
 
 func keyOf(c *call) suspectKey {
-	return suspectKey{c.item.GetEvent().GetApp(), c.item.GetEvent().GetId(), c.item.GetWebhook().GetId()}
+	return suspectKey{c.event.App, c.event.ID, c.webhook.ID}
 }
 
 // has reports whether the event is a suspect.

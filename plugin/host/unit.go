@@ -12,6 +12,7 @@ import (
 
 	transformv1 "github.com/sidehook/sidehook/api/transform/v1"
 	"github.com/sidehook/sidehook/plugin/internal/process"
+	"google.golang.org/grpc"
 )
 
 const (
@@ -58,11 +59,11 @@ type counters struct {
 
 // instance is one run of the process.
 type instance struct {
-	proc   *process.Process
-	client transformv1.TransformerServiceClient
-	ctx    context.Context // ends with the run; its cause says why
-	end    context.CancelCauseFunc
-	began  time.Time
+	proc  *process.Process
+	conn  grpc.ClientConnInterface
+	ctx   context.Context // ends with the run; its cause says why
+	end   context.CancelCauseFunc
+	began time.Time
 	// senders are the goroutines that have a call under way.
 	senders sync.WaitGroup
 	// timeouts counts calls in a row that stayed without an answer.
@@ -133,7 +134,7 @@ func (u *unit) run(life, patience context.Context) (lived time.Duration, err err
 	}
 	u.hold(proc)
 	defer u.hold(nil)
-	i := &instance{proc: proc, client: proc.Client(), began: time.Now()}
+	i := &instance{proc: proc, conn: proc.Conn(), began: time.Now()}
 	i.ctx, i.end = context.WithCancelCause(context.Background())
 	defer i.end(errEnded)
 	if err := u.describe(life, i); err != nil {
@@ -195,7 +196,7 @@ func (u *unit) awaitEnd(patience context.Context, proc *process.Process) {
 func (u *unit) describe(life context.Context, i *instance) error {
 	ctx, cancel := context.WithTimeout(life, describeTimeout)
 	defer cancel()
-	d, err := i.client.Describe(ctx, &transformv1.DescribeRequest{})
+	d, err := i.proc.Client().Describe(ctx, &transformv1.DescribeRequest{})
 	if err != nil {
 		return fmt.Errorf("describe: %w", err)
 	}

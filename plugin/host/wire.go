@@ -1,119 +1,253 @@
 package host
 
 import (
-	"maps"
-	"slices"
-	"strings"
-	"unicode/utf8"
+	"bytes"
+	"fmt"
 
 	"github.com/sidehook/sidehook"
-	transformv1 "github.com/sidehook/sidehook/api/transform/v1"
 	"github.com/sidehook/sidehook/plugin"
-	"google.golang.org/protobuf/types/known/timestamppb"
+	"github.com/sidehook/sidehook/plugin/internal/wire"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
-func itemToProto(e *sidehook.Event, w *sidehook.Webhook) *transformv1.TransformItem {
-	return &transformv1.TransformItem{
-		Event: &transformv1.Event{
-			App: e.App, Id: e.ID, Source: e.Source, Type: e.Type, Subject: e.Subject, Time: timestamppb.New(e.Time),
-			DataContentType: e.DataContentType, Data: e.Data, OrderingKey: e.OrderingKey, Extensions: e.Extensions,
-		},
-		Webhook: &transformv1.Webhook{App: w.App, Id: w.ID, Name: w.Name, Url: w.URL, Format: w.Format},
+// question is a TransformRequest that writes itself: one item for each call.
+type question []*call
+
+// WireSize implements wire.Encoder.
+func (q question) WireSize() int {
+	n := 0
+	for _, c := range q {
+		n += wire.SizeMessage(1, c.wireSize())
 	}
+	return n
 }
 
-// conclude checks a result and makes it an answer about e, which stays as it is.
-func (u *unit) conclude(e *sidehook.Event, r *transformv1.TransformResult) (*sidehook.Transformed, error) {
-	switch v := r.GetResult().(type) {
-	case *transformv1.TransformResult_Drop:
-		u.count.dropped.Add(1)
-		return &sidehook.Transformed{Drop: true, DropReason: clip(v.Drop.GetReason())}, nil
-	case *transformv1.TransformResult_Failure:
-		u.count.failed.Add(1)
-		reason := clip(v.Failure.GetReason())
-		if reason == "" {
-			reason = "it gave no reason"
-		}
-		return nil, &sidehook.TransformFailure{Transformer: u.spec.Name, Reason: reason}
-	case *transformv1.TransformResult_Rewritten:
-		t, err := rewrite(e, v.Rewritten)
+// AppendWire implements wire.Encoder.
+func (q question) AppendWire(b []byte) []byte {
+	for _, c := range q {
+		b = c.appendWire(wire.AppendHead(b, 1, c.wireSize()))
+	}
+	return b
+}
+
+// measure takes note of the sizes of the call's parts on the wire.
+func (c *call) measure() {
+	c.eventSize, c.webhookSize = sizeEvent(c.event), sizeWebhook(c.webhook)
+}
+
+// wireSize is the size of the TransformItem that c is.
+func (c *call) wireSize() int {
+	return wire.SizeMessage(1, c.eventSize) + wire.SizeMessage(2, c.webhookSize)
+}
+
+func (c *call) appendWire(b []byte) []byte {
+	b = appendEvent(wire.AppendHead(b, 1, c.eventSize), c.event)
+	return appendWebhook(wire.AppendHead(b, 2, c.webhookSize), c.webhook)
+}
+
+func sizeEvent(e *sidehook.Event) int {
+	n := wire.SizeText(1, e.App) + wire.SizeText(2, e.ID) + wire.SizeText(3, e.Source) + wire.SizeText(4, e.Type) +
+		wire.SizeText(5, e.Subject) + wire.SizeMessage(6, sizeTime(e)) + wire.SizeText(7, e.DataContentType) +
+		wire.SizeText(8, e.Data) + wire.SizeText(9, e.OrderingKey)
+	for key, value := range e.Extensions {
+		n += wire.SizeEntry(10, key, value)
+	}
+	return n
+}
+
+func appendEvent(b []byte, e *sidehook.Event) []byte {
+	b = wire.AppendText(b, 1, e.App)
+	b = wire.AppendText(b, 2, e.ID)
+	b = wire.AppendText(b, 3, e.Source)
+	b = wire.AppendText(b, 4, e.Type)
+	b = wire.AppendText(b, 5, e.Subject)
+	b = appendTime(wire.AppendHead(b, 6, sizeTime(e)), e)
+	b = wire.AppendText(b, 7, e.DataContentType)
+	b = wire.AppendText(b, 8, e.Data)
+	b = wire.AppendText(b, 9, e.OrderingKey)
+	for key, value := range e.Extensions {
+		b = wire.AppendEntry(b, 10, key, value)
+	}
+	return b
+}
+
+// sizeTime is the size of the event's time as a google.protobuf.Timestamp.
+func sizeTime(e *sidehook.Event) int {
+	n := 0
+	if s := e.Time.Unix(); s != 0 {
+		n += protowire.SizeTag(1) + protowire.SizeVarint(uint64(s))
+	}
+	if ns := e.Time.Nanosecond(); ns != 0 {
+		n += protowire.SizeTag(2) + protowire.SizeVarint(uint64(ns))
+	}
+	return n
+}
+
+func appendTime(b []byte, e *sidehook.Event) []byte {
+	if s := e.Time.Unix(); s != 0 {
+		b = protowire.AppendVarint(protowire.AppendTag(b, 1, protowire.VarintType), uint64(s))
+	}
+	if ns := e.Time.Nanosecond(); ns != 0 {
+		b = protowire.AppendVarint(protowire.AppendTag(b, 2, protowire.VarintType), uint64(ns))
+	}
+	return b
+}
+
+func sizeWebhook(w *sidehook.Webhook) int {
+	return wire.SizeText(1, w.App) + wire.SizeText(2, w.ID) + wire.SizeText(3, w.Name) + wire.SizeText(4, w.URL) +
+		wire.SizeText(5, w.Format)
+}
+
+func appendWebhook(b []byte, w *sidehook.Webhook) []byte {
+	b = wire.AppendText(b, 1, w.App)
+	b = wire.AppendText(b, 2, w.ID)
+	b = wire.AppendText(b, 3, w.Name)
+	b = wire.AppendText(b, 4, w.URL)
+	return wire.AppendText(b, 5, w.Format)
+}
+
+// answer is a TransformResponse as read from the wire, in the face of whatever a process may send. results[i] is for
+// asked[i].
+//
+// What reading makes is bounded whatever the bytes say: it stops making results once there are too many of them, and
+// headers likewise; both are refused for their number.
+type answer struct {
+	asked   question
+	results []result
+	count   int // of the results that came, also of those not made
+}
+
+// result is a TransformResult, unchecked.
+type result struct {
+	kind        resultKind
+	eventType   string
+	contentType string
+	data        []byte
+	same        bool // data is the event's own
+	headers     []sidehook.Header
+	tooMany     bool // headers, of which some are left out
+	reason      string
+}
+
+type resultKind uint8
+
+const (
+	unset resultKind = iota
+	rewritten
+	dropped
+	refused
+)
+
+// DecodeWire implements wire.Decoder.
+func (a *answer) DecodeWire(b []byte) error {
+	a.results = make([]result, 0, len(a.asked))
+	for len(b) > 0 {
+		f, rest, err := wire.Next(b)
 		if err != nil {
-			u.count.failed.Add(1)
-			return nil, u.failure("bad result: %v", err)
+			return err
 		}
-		u.count.transformed.Add(1)
-		return t, nil
+		b = rest
+		if f.Number != 1 || f.Kind != protowire.BytesType {
+			continue
+		}
+		if a.count++; a.count > len(a.asked) {
+			continue
+		}
+		a.results = a.results[:a.count]
+		if err := readResult(f.Bytes, a.asked[a.count-1].event, &a.results[a.count-1]); err != nil {
+			return fmt.Errorf("results[%d]: %w", a.count-1, err)
+		}
 	}
-	u.count.failed.Add(1)
-	return nil, u.failure("bad result: it is neither rewritten, nor drop, nor failure")
+	return nil
 }
 
-// rewrite makes a changed copy of e, under the same rules as a published event.
-func rewrite(e *sidehook.Event, r *transformv1.Rewritten) (*sidehook.Transformed, error) {
-	event := *e
-	event.Data = r.GetData()
-	if t := r.GetType(); t != "" {
-		event.Type = t
+// readResult reads one result; of several answers in it the last one counts.
+func readResult(b []byte, e *sidehook.Event, r *result) error {
+	for len(b) > 0 {
+		f, rest, err := wire.Next(b)
+		if err != nil {
+			return err
+		}
+		b = rest
+		if f.Kind != protowire.BytesType || f.Number > 3 {
+			continue
+		}
+		if kind := resultKind(f.Number); r.kind != kind {
+			*r = result{kind: kind}
+		}
+		if r.kind == rewritten {
+			err = r.readRewritten(f.Bytes, e)
+		} else {
+			err = r.readReason(f.Bytes)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if ct := r.GetDataContentType(); ct != "" {
-		event.DataContentType = ct
+	return nil
+}
+
+func (r *result) readReason(b []byte) error {
+	for len(b) > 0 {
+		f, rest, err := wire.Next(b)
+		if err != nil {
+			return err
+		}
+		b = rest
+		if f.Kind == protowire.BytesType && f.Number == 1 {
+			r.reason = clip(string(f.Bytes[:min(len(f.Bytes), 2*plugin.MaxReason)]))
+		}
 	}
-	// Only what a transformer can change is checked: the rest was, when the event came in.
-	changed := sidehook.Event{
-		App: "a", ID: "i", Source: "s", Type: event.Type, DataContentType: event.DataContentType, Data: event.Data,
+	return nil
+}
+
+func (r *result) readRewritten(b []byte, e *sidehook.Event) error {
+	for len(b) > 0 {
+		f, rest, err := wire.Next(b)
+		if err != nil {
+			return err
+		}
+		b = rest
+		if f.Kind != protowire.BytesType {
+			continue
+		}
+		switch f.Number {
+		case 1:
+			r.eventType = wire.Again(f.Bytes, e.Type)
+		case 2:
+			if r.same = bytes.Equal(f.Bytes, e.Data); r.same {
+				r.data = e.Data
+			} else {
+				r.data = bytes.Clone(f.Bytes)
+			}
+		case 3:
+			r.contentType = wire.Again(f.Bytes, e.DataContentType)
+		case 4:
+			err = r.readHeader(f.Bytes)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if err := changed.Validate(plugin.MaxData); err != nil {
-		return nil, err
-	}
-	headers, err := checkHeaders(r.GetHeaders())
+	return nil
+}
+
+// readHeader reads an entry of the map of headers. Of two with one name the last one counts.
+func (r *result) readHeader(b []byte) error {
+	name, value, err := wire.Entry(b)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &sidehook.Transformed{Event: &event, Headers: headers}, nil
-}
-
-// checkHeaders holds them to the rules of a webhook's own and puts them in order of their names.
-func checkHeaders(in map[string]string) ([]sidehook.Header, error) {
-	if len(in) == 0 {
-		return nil, nil
-	}
-	if len(in) > plugin.MaxHeaders {
-		return nil, sidehook.Fieldf("headers", "must be at most %d, not %d", plugin.MaxHeaders, len(in))
-	}
-	out := make([]sidehook.Header, 0, len(in))
-	seen := make(map[string]bool, len(in))
-	for _, key := range slices.Sorted(maps.Keys(in)) {
-		h := sidehook.Header{Key: key, Value: in[key]}
-		if err := sidehook.ValidateHeader(h); err != nil {
-			return nil, sidehook.Under("headers", err)
+	for i := range r.headers {
+		if r.headers[i].Key == string(name) {
+			r.headers[i].Value = string(value)
+			return nil
 		}
-		if seen[strings.ToLower(key)] {
-			return nil, sidehook.Fieldf("headers", "%s is given twice", key)
-		}
-		seen[strings.ToLower(key)] = true
-		out = append(out, h)
 	}
-	return out, nil
+	if len(r.headers) == maxHeaders {
+		r.tooMany = true
+		return nil
+	}
+	r.headers = append(r.headers, sidehook.Header{Key: string(name), Value: string(value)})
+	return nil
 }
-
-// plain makes text of a process fit for a log line: UTF-8, no control characters, at most plugin.MaxReason bytes.
-func plain(s string) string {
-	s = strings.ToValidUTF8(s[:min(len(s), 2*plugin.MaxReason)], "\uFFFD")
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
-	if len(s) <= plugin.MaxReason {
-		return s
-	}
-	cut := plugin.MaxReason - len("…")
-	for !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut] + "…"
-}
-
-// clip is plain without spaces around it, for reasons.
-func clip(s string) string { return strings.TrimSpace(plain(s)) }

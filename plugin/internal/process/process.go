@@ -175,6 +175,9 @@ func (p *Process) Client() transformv1.TransformerServiceClient {
 	return transformv1.NewTransformerServiceClient(p.conn)
 }
 
+// Conn is the connection to the transformer, for callers that encode by themselves.
+func (p *Process) Conn() grpc.ClientConnInterface { return p.conn }
+
 // PID is the process id.
 func (p *Process) PID() int { return p.runner.pid() }
 
