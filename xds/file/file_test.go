@@ -437,13 +437,53 @@ func TestWatchOldFile(t *testing.T) {
 	}
 	w := watch(t, path)
 	w.look()
-	if !w.seen.unchanged() {
+	if !w.seen.unchanged(path) {
 		t.Error("a file that did not change for an hour is read at every look")
 	}
 	write(t, dir, "webhooks.yaml", one(strings.Replace(fine, "x.example", "y.example", 1)))
 	w.look()
 	if n := w.count(); n != 2 {
 		t.Errorf("applied %d times, want 2", n)
+	}
+}
+
+// A file so new that its time tells nothing is not parsed again for that, and a change of it in the same tick of the
+// clock is found; nor does having looked at its text make a key file look old that was not read again.
+func TestWatchNewFile(t *testing.T) {
+	dir := t.TempDir()
+	path := write(t, dir, "webhooks.yaml", one(fine))
+	w := watch(t, path)
+	w.look()
+	if !w.seen.unchanged(path) {
+		t.Error("a file is parsed again because it is new")
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "webhooks.yaml", one(strings.Replace(fine, "x.example", "y.example", 1))) // same size
+	if err := os.Chtimes(path, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if w.look(); w.count() != 2 {
+		t.Error("a change that the file's time does not show is not applied")
+	}
+
+	key := write(t, dir, "w.key", keyText)
+	write(t, dir, "webhooks.yaml", one(strings.Replace(fine, "key: "+keyText, "key_file: w.key", 1)))
+	w.look()
+	w.seen.at = w.seen.at.Add(-settled) // so long ago was that
+	for range 2 {
+		if w.seen.unchanged(path) {
+			t.Error("a new key file is not read again")
+		}
+	}
+	if err := os.Chtimes(key, time.Unix(1, 0), time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	w.look()
+	if !w.seen.unchanged(path) {
+		t.Error("a new file with an old key file is parsed again")
 	}
 }
 

@@ -101,11 +101,12 @@ func (w *Watcher) Status() Status {
 // look reads the file if it changed, and applies it. What was found wrong is found wrong once: only a change is looked
 // at again.
 func (w *Watcher) look() error {
-	if w.seen.unchanged() {
+	if w.seen.unchanged(w.path) {
 		return nil
 	}
 	now := fingerprint{at: time.Now(), files: map[string]fileState{w.path: stateOf(w.path)}}
 	text, err := readLimited(w.path, MaxFileSize)
+	now.text = sha256.Sum256(text)
 	if err != nil {
 		err = fmt.Errorf("webhooks file: %w", err)
 	}
@@ -147,6 +148,7 @@ const settled = 2 * time.Second
 type fingerprint struct {
 	at    time.Time
 	files map[string]fileState
+	text  [sha256.Size]byte // the sum of the file itself
 	sum   [sha256.Size]byte // of what was read from them, or of why it could not be
 }
 
@@ -169,16 +171,30 @@ func stateOf(path string) fileState {
 	return fileState{size: info.Size(), mod: info.ModTime()}
 }
 
-// unchanged reports that there is no need to read again.
-func (f *fingerprint) unchanged() bool {
+// unchanged reports that there is no need to parse the file at path again. Where times do not tell, its text does: to
+// parse a large one takes seconds.
+func (f *fingerprint) unchanged(path string) bool {
 	if f.files == nil {
 		return false
 	}
-	for path, was := range f.files {
-		if is := stateOf(path); is != was || is.err == "" && f.at.Sub(is.mod) < settled {
+	at := f.at
+	for name, was := range f.files {
+		is := stateOf(name)
+		if is != was {
+			return false
+		}
+		if is.err != "" || f.at.Sub(is.mod) >= settled {
+			continue
+		}
+		if name != path { // of a file with a key no sum is kept
+			return false
+		}
+		at = time.Now()
+		if text, err := readLimited(path, MaxFileSize); err != nil || sha256.Sum256(text) != f.text {
 			return false
 		}
 	}
+	f.at = at
 	return true
 }
 
