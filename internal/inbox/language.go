@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nicksnyder/go-i18n/v2/i18n"
@@ -31,7 +32,7 @@ type speech struct {
 var (
 	languageTags = []language.Tag{language.English, language.Vietnamese} // the first is the default
 	matcher      = language.NewMatcher(languageTags)
-	speeches     = loadSpeeches()
+	speeches     = sync.OnceValue(loadSpeeches)
 )
 
 func loadSpeeches() []*speech {
@@ -47,7 +48,7 @@ func loadSpeeches() []*speech {
 	return all
 }
 
-func defaultLanguage() *speech { return speeches[0] }
+func defaultLanguage() *speech { return speeches()[0] }
 
 // t gives a text; pairs are the names and values of what stands in it.
 func (s *speech) t(id string, pairs ...any) string { return s.localize(id, nil, pairs) }
@@ -112,11 +113,11 @@ func speechOf(w http.ResponseWriter, r *http.Request) *speech {
 		accept = ""
 	}
 	_, i := language.MatchStrings(matcher, accept)
-	return speeches[i]
+	return speeches()[i]
 }
 
 func speechNamed(tag string) *speech {
-	for _, s := range speeches {
+	for _, s := range speeches() {
 		if s.Tag == tag {
 			return s
 		}

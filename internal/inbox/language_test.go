@@ -175,7 +175,7 @@ func TestPagesAreSmallAndInBothLanguages(t *testing.T) {
 
 // TestEveryVerdictIsSaid in both languages.
 func TestEveryVerdictIsSaid(t *testing.T) {
-	for _, s := range speeches {
+	for _, s := range speeches() {
 		for _, code := range Codes() {
 			for _, scheme := range []string{"", sidehook.SchemeStandard, SchemeGitHub} {
 				v := Verdict{Code: code, Scheme: scheme, Key: 1, KeyKind: "whsec_", Headers: []string{"x-y"}, Age: 400}

@@ -11,15 +11,16 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
-// pages in each language.
-var pages = loadPages()
+// pages in each language, made when asked for: most processes of this binary are no inbox.
+var pages = sync.OnceValue(loadPages)
 
 func loadPages() map[*speech]*template.Template {
 	all := map[*speech]*template.Template{}
-	for _, s := range speeches {
+	for _, s := range speeches() {
 		funcs := template.FuncMap{
 			"t": s.t, "n": s.n, "scheme": s.scheme, "verdict": func(v Verdict) string { return s.verdict(&v) }, "lang": func() string { return s.Tag },
 			"schemes": schemes, "texts": s.script, "seconds": seconds,
@@ -122,7 +123,7 @@ func (b *Inbox) pageCard(w http.ResponseWriter, r *http.Request) {
 // render answers a page; it is built first, so that a failure is not half a page.
 func render(w http.ResponseWriter, r *http.Request, name string, data any) {
 	var page bytes.Buffer
-	if err := pages[speechOf(w, r)].ExecuteTemplate(&page, name, data); err != nil {
+	if err := pages()[speechOf(w, r)].ExecuteTemplate(&page, name, data); err != nil {
 		writeError(w, http.StatusInternalServerError, "", err.Error())
 		return
 	}
