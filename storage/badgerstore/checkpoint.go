@@ -132,6 +132,19 @@ func (c *checkpoints) freeze(need int64) error {
 	return nil
 }
 
+// awaitFrozen waits until what is frozen is in Badger.
+func (c *checkpoints) awaitFrozen() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.s.tiers.Load().frozen != nil {
+		if c.stopped {
+			return errStopped
+		}
+		c.changed.Wait()
+	}
+	return nil
+}
+
 // makeRoom freezes the active overlay if a commit that needs so much does not fit.
 func (s *Store) makeRoom(need int64) error {
 	if s.tiers.Load().active.fits(need) {

@@ -103,7 +103,11 @@ func (s *Store) deliver(q *queue, refs []picked) []storage.Claimed {
 			var err error
 			if c.Event, err = l.event(p.ref); err == nil {
 				c.AcceptedAt = timeOf(l.at.block.accepted)
-				c.Saved, err = l.saved(p.ref.seq, p.single.saved)
+				var lost error
+				if c.Saved, lost = l.saved(p.ref.seq, p.single.saved); lost != nil {
+					s.log.Error("a saved request cannot be read; the delivery's next request is made anew",
+						"delivery", c.ID, "webhook", q.key, "error", lost)
+				}
 			}
 			if err == nil {
 				out = append(out, c)

@@ -1,6 +1,7 @@
 package badgerstore
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -65,8 +66,18 @@ func flip(t *testing.T, path string, off int64) {
 	must(t, err)
 }
 
-// TestDamagedLog: whatever happens to a record, the store opens, the others are read, and the loss is told; but for the
-// last record, which is taken for a write that the crash cut short.
+// overwrite writes n times the byte c.
+func overwrite(t *testing.T, path string, off, n int64, c byte) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	defer f.Close()
+	_, err = f.WriteAt(bytes.Repeat([]byte{c}, int(n)), off)
+	must(t, err)
+}
+
+// TestDamagedLog: whatever happens to a record, the store opens, everything that can be read is there, and the loss is
+// told; but for a last record that was never written whole, of which nobody was told.
 func TestDamagedLog(t *testing.T) {
 	const n = 5
 	all := []string{"evt_0", "evt_1", "evt_2", "evt_3", "evt_4"}
@@ -78,23 +89,55 @@ func TestDamagedLog(t *testing.T) {
 		"nothing": {func(*testing.T, string, []recordInfo) {}, "evt_0 evt_1 evt_2 evt_3 evt_4", false},
 		"cut within the last record": {func(t *testing.T, path string, at []recordInfo) {
 			must(t, os.Truncate(path, int64(at[4].off)+100))
-		}, "evt_0 evt_1 evt_2 evt_3", false},
+		}, "evt_0 evt_1 evt_2 evt_3", true},
 		"cut within the last head": {func(t *testing.T, path string, at []recordInfo) {
 			must(t, os.Truncate(path, int64(at[4].off)+10))
+		}, "evt_0 evt_1 evt_2 evt_3", true},
+		"a sector of the last record not written": {func(t *testing.T, path string, at []recordInfo) {
+			start := int64(at[4].off) + recordHead
+			overwrite(t, path, start, sector-start%sector, 0)
 		}, "evt_0 evt_1 evt_2 evt_3", false},
-		"last record's blobs not written": {func(t *testing.T, path string, at []recordInfo) {
+		"an older record under the last": {func(t *testing.T, path string, at []recordInfo) {
+			old := make([]byte, recordHead+8)
+			sealRecord(old, &segment{id: 1000, salt: 7}, 3, recordHead)
+			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			must(t, err)
+			defer f.Close()
+			_, err = f.WriteAt(old, int64(at[4].off)+4*recordAlign)
+			must(t, err)
+		}, "evt_0 evt_1 evt_2 evt_3", false},
+		"bit in the last body": {func(t *testing.T, path string, at []recordInfo) {
 			flip(t, path, int64(at[4].off)+recordHead+50)
-		}, "evt_0 evt_1 evt_2 evt_3", false},
+		}, "evt_0 evt_1 evt_2 evt_3", true},
+		"bit in the last ops": {func(t *testing.T, path string, at []recordInfo) {
+			flip(t, path, at[4].opsAt()+5)
+		}, "evt_0 evt_1 evt_2 evt_3 evt_4", true},
 		"cut to nothing": {func(t *testing.T, path string, at []recordInfo) { must(t, os.Truncate(path, 0)) }, "", true},
 		"bit in a head": {func(t *testing.T, path string, at []recordInfo) {
 			flip(t, path, int64(at[2].off)+9)
+		}, "evt_0 evt_1 evt_2 evt_3 evt_4", false},
+		"a head overwritten": {func(t *testing.T, path string, at []recordInfo) {
+			overwrite(t, path, int64(at[2].off), recordHead, 0xa5)
 		}, "evt_0 evt_1 evt_3 evt_4", true},
 		"bit in a body": {func(t *testing.T, path string, at []recordInfo) {
 			flip(t, path, int64(at[1].off)+recordHead+60)
 		}, "evt_0 evt_2 evt_3 evt_4", true},
 		"bit in the ops": {func(t *testing.T, path string, at []recordInfo) {
 			flip(t, path, at[3].opsAt()+5)
+		}, "evt_0 evt_1 evt_2 evt_3 evt_4", true},
+		"ops overwritten": {func(t *testing.T, path string, at []recordInfo) {
+			overwrite(t, path, at[3].opsAt(), int64(at[3].ops), 0xff)
+		}, "evt_0 evt_1 evt_2 evt_3 evt_4", true},
+		"bits in body and ops": {func(t *testing.T, path string, at []recordInfo) {
+			flip(t, path, int64(at[3].off)+recordHead+60)
+			flip(t, path, at[3].opsAt()+5)
 		}, "evt_0 evt_1 evt_2 evt_4", true},
+		"bit in the segment's head": {func(t *testing.T, path string, at []recordInfo) {
+			flip(t, path, 18)
+		}, "evt_0 evt_1 evt_2 evt_3 evt_4", false},
+		"segment's head overwritten": {func(t *testing.T, path string, at []recordInfo) {
+			overwrite(t, path, 8, 20, 0xff)
+		}, "", true},
 		"segment missing": {func(t *testing.T, path string, at []recordInfo) { must(t, os.Remove(path)) }, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -134,7 +177,7 @@ func TestDamagedLog(t *testing.T) {
 func TestTornWriteIsOverwritten(t *testing.T) {
 	dir := t.TempDir()
 	at, path := crashed(t, dir, 3)
-	flip(t, path, at[2].opsAt())
+	overwrite(t, path, int64(at[2].off)+sector, sector, 0)
 	s, err := Open(dir, Options{})
 	must(t, err)
 	appendOne(t, s, 7, storage.Placement{Webhook: key("w"), Queued: true})
@@ -169,7 +212,7 @@ func TestForgedRecord(t *testing.T) {
 	appendOne(t, s, 1, storage.Placement{Webhook: key("w"), Queued: true})
 	path := s.segs.cur.path
 	must(t, crashing{s}.Close())
-	flip(t, path, off) // so that the search for the next record goes through the data
+	overwrite(t, path, off, recordHead, 0xa5) // so that the search for the next record goes through the data
 	s = openStore(t, dir, Options{})
 	if got := strings.Join(claimAll(t, s), " "); got != "evt_1" {
 		t.Errorf("claimed %s", got)

@@ -26,6 +26,8 @@ var (
 	keyOrigin = []byte("m/origin")
 	keyMarks  = []byte("m/marks")
 	keyLog    = []byte("m/log")
+	// keyMending is there while entries have to be mended: a mending.
+	keyMending = []byte("m/mending")
 )
 
 // seqKey is the key of something that a commit has one of.

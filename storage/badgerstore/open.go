@@ -61,13 +61,23 @@ var mostPerCommit = txnCost{bytes: 2 << 20, entries: 32 << 10}
 
 // restore reads what memory holds from the database and the log.
 func (s *Store) restore() error {
+	files, slots, err := s.segs.openFiles()
+	s.segs.adopt(files, slots)
+	if err != nil {
+		return fmt.Errorf("the log: %w", err)
+	}
 	from, rows, err := s.readMeta()
 	if err != nil {
 		return err
 	}
+	s.segs.hold(true)
 	if err := s.openLog(from, rows); err != nil {
 		return fmt.Errorf("the log: %w", err)
 	}
+	if err := s.mendEntries(); err != nil {
+		return fmt.Errorf("mend what is damaged: %w", err)
+	}
+	s.segs.hold(false)
 	s.oldestFrom.Store(s.marks.lowOldest)
 	if err := s.readIDs(); err != nil {
 		return fmt.Errorf("event ids: %w", err)
@@ -112,7 +122,10 @@ func (s *Store) readMeta() (from segPos, rows []segmentRow, err error) {
 		if val, err = value(m, keyLog); err != nil {
 			return fmt.Errorf("its list of segments: %w", err)
 		}
-		from, rows, err = decodeLog(val)
+		if from, rows, err = decodeLog(val); err != nil {
+			return err
+		}
+		s.mending, err = readMending(m)
 		return err
 	})
 	if err != nil || known {
@@ -124,11 +137,6 @@ func (s *Store) readMeta() (from segPos, rows []segmentRow, err error) {
 // openLog opens the segments and replays what came after the last checkpoint.
 func (s *Store) openLog(from segPos, rows []segmentRow) error {
 	ss := s.segs
-	files, slots, err := openSegmentFiles(s.dir, ss.size)
-	ss.adopt(files, slots)
-	if err != nil {
-		return err
-	}
 	ss.restore(from, rows)
 	// Badger may be ahead of a log that a power loss cut short, when commits are not synced. Asked before replay, which
 	// has checkpoints written.
@@ -144,6 +152,7 @@ func (s *Store) openLog(from segPos, rows []segmentRow) error {
 		return err
 	}
 	s.replaying = false
+	ss.lengthen()
 	s.marks.seq = max(s.marks.seq, highest)
 	s.durable = s.marks
 	s.committed.Store(s.marks.seq)
@@ -151,7 +160,7 @@ func (s *Store) openLog(from segPos, rows []segmentRow) error {
 	if ss.cur == nil {
 		return ss.failed
 	}
-	if from.seg == 0 {
+	if from.seg == 0 && s.mending == mendNothing {
 		return s.beginLog()
 	}
 	return nil
@@ -173,7 +182,8 @@ func (s *Store) beginLog() error {
 	return txn.CommitAt(s.marks.seq, nil)
 }
 
-// initialise writes the first checkpoint of a new database: an empty log.
+// initialise writes the first checkpoint of a new database: an empty log, or, where there are segments, one that is to be
+// replayed from its beginning.
 func (s *Store) initialise() (segPos, []segmentRow, error) {
 	var origin [4]byte
 	_, _ = rand.Read(origin[:]) // documented never to fail
@@ -186,6 +196,10 @@ func (s *Store) initialise() (segPos, []segmentRow, error) {
 		txn.Set(keyFormat, []byte{format}), txn.Set(keyOrigin, origin[:]),
 		txn.Set(keyMarks, s.marks.encode(nil)), txn.Set(keyLog, encodeLog(from, nil)),
 	)
+	if len(s.segs.byID) > 0 {
+		s.mending = mendRebuild
+		err = errors.Join(err, txn.Set(keyMending, []byte{byte(s.mending)}))
+	}
 	if err == nil {
 		err = txn.CommitAt(s.marks.seq, nil)
 	}

@@ -38,6 +38,8 @@ type Options struct {
 	freeBytes func(dir string) (int64, error)
 	// Sizes that tests make small.
 	segmentSize, overlayFull, overlayLog int64
+	// mendFault, when it is set, makes Open fail after a step of mending, as a crash would.
+	mendFault func(step string) error
 }
 
 func (o Options) withDefaults() (Options, error) {

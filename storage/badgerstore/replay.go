@@ -1,6 +1,8 @@
 package badgerstore
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,19 +12,22 @@ import (
 	"github.com/sidehook/sidehook/storage"
 )
 
-// replay brings what the log holds beyond the last checkpoint into memory.
+// replay brings what the log holds beyond the last checkpoint into memory; all that it holds, when the database is new
+// and the log is not.
 //
 // A record that was torn while it was written can only be the last: the next is begun when it is synced. So a bad
-// record with a good one after it was damaged later; it is counted and left out, and the rest is read.
+// record with a good one after it was damaged later; it is counted, what can be read of it is used, and so is the rest.
 func (s *Store) replay(from segPos) error {
 	r := replayer{s: s}
 	ids := slices.Sorted(maps.Keys(s.segs.byID))
 	ids = slices.DeleteFunc(ids, func(id uint32) bool { return id < from.seg || s.segs.byID[id].file == nil })
-	if from.seg == 0 && len(ids) > 0 && ids[0] != 1 {
-		r.damage("a segment of the log is missing", "segment", 1)
+	// A log that is replayed as a whole has gaps, where segments had been given up.
+	whole := s.mending == mendRebuild
+	if from.seg == 0 && len(ids) > 0 && ids[0] != 1 && !whole {
+		r.damage("a segment of the log is missing; what it holds is lost", "segment", 1)
 	}
 	if from.seg != 0 && (len(ids) == 0 || ids[0] != from.seg) {
-		r.damage("a segment of the log is missing", "segment", from.seg)
+		r.damage("a segment of the log is missing; what it holds is lost", "segment", from.seg)
 	}
 	for i, id := range ids {
 		g := s.segs.byID[id]
@@ -30,72 +35,83 @@ func (s *Store) replay(from segPos) error {
 		if id == from.seg {
 			start = from.off
 		}
-		end := int64(-1) // the last segment ends where its records do
-		if i+1 < len(ids) {
+		end, newest := int64(-1), i+1 == len(ids) // the last segment ends where its records do
+		if !newest {
 			if next := s.segs.byID[ids[i+1]]; next.id == id+1 {
 				end = int64(next.prevEnd)
-			} else {
-				r.damage("a segment of the log is missing", "segment", id+1)
+			} else if !whole {
+				r.damage("a segment of the log is missing; what it holds is lost", "segment", id+1)
 			}
 		}
-		if err := r.segment(g, start, end); err != nil {
+		if err := r.segment(g, start, end, newest); err != nil {
 			return fmt.Errorf("segment %d: %w", id, err)
 		}
 		s.segs.reached(g, g.end)
 	}
-	defer s.segs.replayed()
-	if !r.damaged {
-		return nil
+	s.rebuilt.Segments, s.rebuilt.Records = len(ids), r.records
+	if r.damaged {
+		r.err = errors.Join(r.err, s.recount())
+		s.durable = s.marks
 	}
-	err := s.recount()
-	s.durable = s.marks
-	return err
+	if s.segs.replayed() {
+		r.err = errors.Join(r.err, s.noteMending(mendDamage))
+	}
+	return r.err
 }
 
 type replayer struct {
 	s       *Store
 	damaged bool
+	records int
+	at      int64 // when the last commit with events was, Unix nanoseconds, as far as known
+	err     error // why it cannot be noted that entries have to be mended
 }
 
+// damage counts something that cannot be read. What it means for the entries is put right after the replay, or by the
+// next start, should this one not come so far: that is noted before anything of this replay gets into a checkpoint.
 func (r *replayer) damage(what string, args ...any) {
-	r.damaged = true
+	if !r.damaged {
+		r.damaged = true
+		r.err = r.s.noteMending(mendDamage)
+	}
 	r.s.segs.damaged.Add(1)
-	r.s.log.Error(what+"; what it holds is lost", args...)
+	r.s.log.Error(what, args...)
 }
 
 // segment replays the records of one segment from start on. end is where the last of them ends, negative when that is
-// not known.
-func (r *replayer) segment(g *segment, start, end int64) error {
+// not known. Only the newest may end with a record that was never acknowledged.
+func (r *replayer) segment(g *segment, start, end int64, newest bool) error {
 	for off := start; ; {
-		info, at, err := findRecord(g, off)
+		info, at, err := r.find(g, off)
 		if err != nil {
 			return err
 		}
 		if at < 0 {
 			if end >= 0 && end > off {
-				r.damage("records at the end of a segment cannot be read", "segment", g.id, "from", off, "to", end)
+				r.damage("records at the end of a segment cannot be read; what they hold is lost",
+					"segment", g.id, "from", off, "to", end)
 				off = end
 			}
 			g.end = off
 			return nil
 		}
 		if at > off {
-			r.damage("a record cannot be read", "segment", g.id, "from", off, "to", at)
+			r.damage("a record cannot be read; what it holds is lost", "segment", g.id, "from", off, "to", at)
 		}
 		next := alignUp(at + info.size())
 		last := false
-		if end < 0 {
+		if newest {
 			if _, after, err := findRecord(g, next); err != nil {
 				return err
 			} else if after < 0 {
 				last = true
 			}
 		}
-		ok, err := r.record(g, info, last)
+		torn, err := r.record(g, info, last)
 		if err != nil {
 			return err
 		}
-		if !ok && last {
+		if torn {
 			r.s.log.Info("the last write before the end was torn; it had not been acknowledged", "segment", g.id, "at", at)
 			g.end = at
 			return nil
@@ -104,43 +120,123 @@ func (r *replayer) segment(g *segment, start, end int64) error {
 	}
 }
 
-// record replays one; false when it is not whole.
-func (r *replayer) record(g *segment, info recordInfo, last bool) (bool, error) {
+// find is findRecord, once a bit that was flipped in the head at off has been put right.
+func (r *replayer) find(g *segment, off int64) (recordInfo, int64, error) {
+	p := make([]byte, recordHead)
+	n, err := g.file.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return recordInfo{}, -1, err
+	}
+	sound := func(p []byte) bool {
+		info, ok := parseRecordHead(p, g, off)
+		return ok && info.size() <= maxRecord
+	}
+	if n == len(p) && !sound(p) && correctBit(p, sound) {
+		if _, err := g.file.WriteAt(p, off); err != nil {
+			return recordInfo{}, -1, err
+		}
+		r.s.log.Warn("a bit was flipped in the head of a record; it was put right and nothing is lost", "segment", g.id, "at", off)
+	}
+	return findRecord(g, off)
+}
+
+// record replays one. torn says that it was never written whole, so that nobody was told of it; it is not replayed then.
+func (r *replayer) record(g *segment, info recordInfo, last bool) (torn bool, err error) {
 	s := r.s
+	if info.seq <= s.marks.seq {
+		return false, nil // from before the checkpoint
+	}
 	body := make([]byte, int64(info.blobs)+int64(info.ops))
-	if _, err := g.file.ReadAt(body, int64(info.off)+recordHead); err != nil && !errors.Is(err, io.EOF) {
+	n, err := g.file.ReadAt(body, int64(info.off)+recordHead)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
 	blobs, ops := body[:info.blobs], body[info.blobs:]
 	blobsGood, opsGood := checksum(blobs) == info.blobsSum, checksum(ops) == info.opsSum
-	if last && !(blobsGood && opsGood) {
-		return false, nil
+	if last && !(blobsGood && opsGood) && isTorn(g, &info, body[:n]) {
+		return true, nil
 	}
 	if !blobsGood {
-		r.damage("bodies in a record are damaged", "segment", g.id, "commit", info.seq)
+		r.damage("bodies in a record are damaged; they are lost", "segment", g.id, "commit", info.seq)
 	}
 	var list recordOps
-	err := errCorrupt
+	err = errCorrupt
 	if opsGood {
 		list, err = decodeOps(ops)
 	}
 	if err != nil {
-		r.damage("a record cannot be read", "segment", g.id, "commit", info.seq, "error", err)
-		return false, nil
+		var events int
+		list, events = s.salvage(g, &info, blobs, r.at)
+		r.damage("the entries in a record cannot be read; its events were taken from their bodies, its results are lost",
+			"segment", g.id, "commit", info.seq, "events", events, "error", err)
 	}
-	if info.seq <= s.marks.seq {
-		return true, nil // from before the checkpoint
-	}
+	r.records++
+	return false, r.apply(g, &info, &list)
+}
+
+// apply brings the entries of a record into memory.
+func (r *replayer) apply(g *segment, info *recordInfo, list *recordOps) error {
+	s := r.s
 	if err := s.makeRoom(overlayNeed(list.ops)); err != nil {
-		return false, err
+		return err
 	}
 	s.segs.reached(g, alignUp(int64(info.off)+info.size()))
 	s.tiers.Load().active.apply(info.seq, list.ops)
 	s.segs.account(list.deltas, info.seq)
 	s.marks, s.durable = list.marks, list.marks
 	s.committed.Store(info.seq)
+	r.at = max(r.at, commitTime(list.ops, info.seq))
 	s.checkpointIfDue()
-	return true, nil
+	return r.err
+}
+
+// commitTime is when a commit with events was, 0 when its entries do not tell.
+func commitTime(ops []op, seq uint64) int64 {
+	key := seqKey(spaceIDs, seq)
+	for i := range ops {
+		if !ops[i].del && bytes.Equal(ops[i].key, key) {
+			at, _, err := decodeIDs(ops[i].val)
+			if err == nil {
+				return at
+			}
+		}
+	}
+	return 0
+}
+
+// sector is what disks write as a whole; sectorPart is how much of one, at the ends of a record, is enough to tell.
+const (
+	sector     = 512
+	sectorPart = 16
+)
+
+// isTorn reports whether a bad record at the end of the log shows that a part of it was never written: the file ends
+// before it does, or a sector of it is as it was when the file was made, or holds a record of the file's earlier use.
+// Then its sync had not returned, and nobody was told of it.
+//
+// A bad record that shows nothing of the kind may be a torn one over the middle of an older record, or one that was
+// acknowledged and damaged since. What can be read of it is used, and it is counted as damage: to repeat, or to store,
+// what was not acknowledged does less harm than to lose what was.
+func isTorn(g *segment, info *recordInfo, body []byte) bool {
+	if int64(len(body)) < int64(info.blobs)+int64(info.ops) && !g.cut {
+		return true
+	}
+	start := int64(info.off) + recordHead
+	end := start + int64(len(body))
+	for at := start; at < end; {
+		next := min((at+sector)&^(sector-1), end)
+		if p := body[at-start : next-start]; len(p) >= sectorPart && bytes.Count(p, []byte{0}) == len(p) {
+			return true
+		}
+		at = next
+	}
+	for at := alignUp(start); at+8 <= end; at += recordAlign {
+		p := body[at-start:]
+		if binary.BigEndian.Uint32(p) == recordMagic && binary.BigEndian.Uint32(p[4:]) != g.id {
+			return true
+		}
+	}
+	return false
 }
 
 // findRecord finds the head of the next record from off on; at is negative when there is none. It is at off unless

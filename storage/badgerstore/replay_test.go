@@ -11,7 +11,8 @@ import (
 	"github.com/sidehook/sidehook/storage"
 )
 
-// TestEveryEndOfTheLog: wherever the log ends, the store is as it was after the last record that is whole.
+// TestEveryEndOfTheLog: wherever the log ends, the store is as it was after the last record that is whole. That the end
+// was never written is no damage; that the file was cut off is.
 func TestEveryEndOfTheLog(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(dir, Options{})
@@ -46,21 +47,32 @@ func TestEveryEndOfTheLog(t *testing.T) {
 		cuts := []int64{m.end}
 		if i+1 < len(moments) {
 			next := moments[i+1].end
-			cuts = append(cuts, m.end+1, (m.end+next)/2, next-recordAlign)
+			cuts = append(cuts, m.end+1)
+			for at := (m.end + recordHead + sector) &^ (sector - 1); at+recordAlign+sectorPart <= next; at += sector {
+				cuts = append(cuts, at)
+			}
 		}
 		for _, cut := range cuts {
-			copied := copyFolder(t, dir)
-			must(t, os.Truncate(filepath.Join(copied, filepath.Base(path)), cut))
-			s, err := Open(copied, Options{})
-			must(t, err)
-			if n := s.Stats().Pending; n != int64(m.pending) {
-				t.Errorf("cut at %d: %d pending, want %d", cut, n, m.pending)
+			for how, end := range map[string]func(string) error{
+				"never written": func(path string) error { return errors.Join(os.Truncate(path, cut), os.Truncate(path, segmentSize)) },
+				"cut off":       func(path string) error { return os.Truncate(path, cut) },
+			} {
+				copied := copyFolder(t, dir)
+				must(t, end(filepath.Join(copied, filepath.Base(path))))
+				s, err := Open(copied, Options{})
+				must(t, err)
+				if n := s.Stats().Pending; n != int64(m.pending) {
+					t.Errorf("%s from %d: %d pending, want %d", how, cut, n, m.pending)
+				}
+				if got := fmt.Sprint(claimAll(t, s)); got != m.queued {
+					t.Errorf("%s from %d: claimed %s, want %s", how, cut, got, m.queued)
+				}
+				if n := s.Damaged(); (n == 1) != (how == "cut off") || n > 1 {
+					t.Errorf("%s from %d: %d damaged", how, cut, n)
+				}
+				checkLive(t, s)
+				must(t, s.Close())
 			}
-			if got := fmt.Sprint(claimAll(t, s)); got != m.queued {
-				t.Errorf("cut at %d: claimed %s, want %s", cut, got, m.queued)
-			}
-			checkHealth(t, s)
-			must(t, s.Close())
 		}
 	}
 }

@@ -1,11 +1,13 @@
 package badgerstore
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -42,6 +44,11 @@ type segment struct {
 	prevEnd uint32 // where the segment before it ended
 	salt    uint64 // in the sum of every record, so that neither an earlier use nor an event's data passes for one
 
+	// reserved is how large the file was when the segment began, 0 when that is not known for sure: one that is smaller
+	// now was cut short.
+	reserved int64
+	cut      bool // it was
+
 	file    *os.File
 	path    string
 	size    int64 // at which it ends
@@ -61,44 +68,94 @@ func (g *segment) head() []byte {
 	p = binary.BigEndian.AppendUint32(p, g.id)
 	p = binary.BigEndian.AppendUint32(p, g.prevEnd)
 	p = binary.BigEndian.AppendUint64(p, g.salt)
+	p = binary.BigEndian.AppendUint64(p, uint64(g.reserved))
 	p = append(p, make([]byte, segmentHead-4-len(p))...)
 	return binary.BigEndian.AppendUint32(p, checksum(p))
 }
 
-// begin makes a spare file the segment id. The head is synced with the first record.
-func (g *segment) begin(id, prevEnd uint32) error {
+// begin makes a spare file the segment id. The head is synced with the first record. durable says that what the file
+// system says of the file survives a power loss.
+func (g *segment) begin(id, prevEnd uint32, durable bool) error {
 	var salt [8]byte
 	_, _ = rand.Read(salt[:]) // documented never to fail
-	g.id, g.prevEnd, g.salt = id, prevEnd, binary.BigEndian.Uint64(salt[:])
+	g.id, g.prevEnd, g.salt, g.reserved, g.cut = id, prevEnd, binary.BigEndian.Uint64(salt[:]), 0, false
 	g.end, g.live, g.deadAt, g.uncleanable = segmentHead, 0, 0, false
-	if _, err := g.file.WriteAt(g.head(), 0); err != nil {
+	info, err := g.file.Stat()
+	if err == nil {
+		if durable {
+			g.reserved = info.Size()
+		}
+		_, err = g.file.WriteAt(g.head(), 0)
+	}
+	if err != nil {
 		g.id = 0
 		return fmt.Errorf("begin segment %d: %w", id, err)
 	}
 	return nil
 }
 
-// readHead finds which segment a file is; a spare if its head is not one.
-func (g *segment) readHead() error {
+// wipe makes the file a spare for every later start, too: what it holds was given up, and is not to come back when the
+// queue has to be rebuilt from its segments.
+func (g *segment) wipe() error {
+	g.id = 0
+	_, err := g.file.WriteAt(make([]byte, segmentHead), 0)
+	return err
+}
+
+// errHead: the head of a segment file is damaged.
+var errHead = fmt.Errorf("%w: the head of a segment", errCorrupt)
+
+// readHead finds which segment a file is; a spare if it has no head. A head with one bit flipped is put right, in the
+// file, too; then mended is true. One that is damaged beyond that is errHead.
+func (g *segment) readHead() (mended bool, err error) {
 	p := make([]byte, segmentHead)
-	if n, err := g.file.ReadAt(p, 0); n < len(p) {
-		if n > 0 || err == nil {
-			return nil
+	n, err := g.file.ReadAt(p, 0)
+	if n < len(p) {
+		if err != nil && !errors.Is(err, io.EOF) {
+			return false, err
 		}
-		if info, statErr := g.file.Stat(); statErr == nil && info.Size() < segmentHead {
-			return nil // cut short while it was made
-		}
-		return err
+		return false, nil // cut short, perhaps while it was made
 	}
-	if binary.BigEndian.Uint32(p) != segmentMagic || checksum(p[:segmentHead-4]) != binary.BigEndian.Uint32(p[segmentHead-4:]) {
-		return nil
+	if bytes.Count(p, []byte{0}) == len(p) {
+		return false, nil
+	}
+	if !soundHead(p) {
+		if mended = correctBit(p, soundHead); !mended {
+			return false, errHead
+		}
+		if _, err := g.file.WriteAt(p, 0); err != nil {
+			return false, err
+		}
 	}
 	if v := binary.BigEndian.Uint32(p[4:]); v != segmentVersion {
-		return fmt.Errorf("segment file %s has version %d, this program knows %d", g.path, v, segmentVersion)
+		return mended, fmt.Errorf("segment file %s has version %d, this program knows %d", g.path, v, segmentVersion)
 	}
 	g.id, g.prevEnd = binary.BigEndian.Uint32(p[8:]), binary.BigEndian.Uint32(p[12:])
-	g.salt, g.end = binary.BigEndian.Uint64(p[16:]), segmentHead
-	return nil
+	g.salt, g.reserved = binary.BigEndian.Uint64(p[16:]), int64(binary.BigEndian.Uint64(p[24:]))
+	g.end = segmentHead
+	return mended, nil
+}
+
+func soundHead(p []byte) bool {
+	return binary.BigEndian.Uint32(p) == segmentMagic &&
+		checksum(p[:segmentHead-4]) == binary.BigEndian.Uint32(p[segmentHead-4:])
+}
+
+// correctBit looks for the one bit whose flip makes p good, and leaves it flipped.
+//
+// Only heads are corrected: among so few bits, and with what else is known of a head, a wrong correction would take
+// more than luck. A body is never guessed.
+func correctBit(p []byte, good func([]byte) bool) bool {
+	for i := range p {
+		for bit := range 8 {
+			p[i] ^= 1 << bit
+			if good(p) {
+				return true
+			}
+			p[i] ^= 1 << bit
+		}
+	}
+	return false
 }
 
 // makeSegmentFile makes a spare file with room for a segment.
@@ -137,22 +194,29 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// openSegmentFiles opens every segment file of the folder.
-func openSegmentFiles(dir string, size int64) (files []*segment, slots int, err error) {
-	names, err := os.ReadDir(dir)
+// damagedSuffix is what the name of a file ends in that was set aside.
+const damagedSuffix = ".damaged"
+
+// openFiles opens every segment file of the folder, and says what is wrong with their heads and sizes.
+func (ss *segments) openFiles() (files []*segment, slots int, err error) {
+	names, err := os.ReadDir(ss.dir)
 	if err != nil {
 		return nil, 0, err
 	}
 	for _, name := range names {
-		if !strings.HasSuffix(name.Name(), segmentSuffix) {
+		var slot int
+		plain := strings.TrimSuffix(name.Name(), damagedSuffix)
+		if !strings.HasSuffix(plain, segmentSuffix) {
 			continue
 		}
-		var slot int
-		if _, err := fmt.Sscanf(name.Name(), "%d"+segmentSuffix, &slot); err != nil {
+		if _, err := fmt.Sscanf(plain, "%d"+segmentSuffix, &slot); err != nil {
 			continue
 		}
 		slots = max(slots, slot+1)
-		path := filepath.Join(dir, name.Name())
+		if plain != name.Name() {
+			continue
+		}
+		path := filepath.Join(ss.dir, plain)
 		f, err := os.OpenFile(path, os.O_RDWR, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -160,11 +224,62 @@ func openSegmentFiles(dir string, size int64) (files []*segment, slots int, err 
 		if err != nil {
 			return files, slots, fmt.Errorf("open a segment: %w", err)
 		}
-		g := &segment{file: f, path: path, size: size}
-		files = append(files, g)
-		if err := g.readHead(); err != nil {
-			return files, slots, fmt.Errorf("read the head of a segment: %w", err)
+		g := &segment{file: f, path: path, size: ss.size}
+		switch err := ss.identify(g); {
+		case errors.Is(err, errHead):
+			if err := ss.setAside(g); err != nil {
+				return files, slots, err
+			}
+		case err != nil:
+			return append(files, g), slots, fmt.Errorf("read the head of a segment: %w", err)
+		default:
+			files = append(files, g)
 		}
 	}
 	return files, slots, nil
+}
+
+// identify reads the head of a file, and compares its size.
+func (ss *segments) identify(g *segment) error {
+	mended, err := g.readHead()
+	if err != nil {
+		return err
+	}
+	if mended {
+		ss.log.Warn("a bit was flipped in the head of a segment; it was put right and nothing is lost", "file", g.path)
+	}
+	info, err := g.file.Stat()
+	if err != nil || g.id == 0 || info.Size() >= g.reserved {
+		return err
+	}
+	ss.damaged.Add(1)
+	ss.log.Error("a segment file was cut short; what stood behind is lost",
+		"file", g.path, "segment", g.id, "bytes", info.Size(), "of", g.reserved)
+	g.cut = true
+	return nil
+}
+
+// lengthen makes files that were cut short as large again, so that the next start does not find the same. Replay comes
+// first, for it tells a record that ends early from one that does not.
+func (ss *segments) lengthen() {
+	for _, g := range ss.byID {
+		if !g.cut {
+			continue
+		}
+		if err := g.reserve(g.reserved); err != nil {
+			ss.log.Warn("a segment file that was cut short cannot be made as large again", "file", g.path, "error", err)
+		}
+	}
+}
+
+// setAside renames a file that cannot be read, so that nobody writes over what it holds.
+func (ss *segments) setAside(g *segment) error {
+	aside := g.path + damagedSuffix
+	ss.damaged.Add(1)
+	ss.log.Error("the head of a segment cannot be read; what the segment holds is lost, and its file was set aside",
+		"file", g.path, "aside", aside)
+	if err := errors.Join(g.file.Close(), os.Rename(g.path, aside)); err != nil {
+		return fmt.Errorf("set a damaged segment aside: %w", err)
+	}
+	return nil
 }

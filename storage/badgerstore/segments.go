@@ -62,6 +62,7 @@ type segments struct {
 
 	damaged atomic.Int64 // records and blobs that could not be read
 	failed  error        // why a new segment could not be made; then the current one grows
+	held    bool         // what is live is not known yet, so that nothing is given up
 }
 
 func newSegments(dir string, opts *Options) *segments {
@@ -108,7 +109,7 @@ func (ss *segments) restore(from segPos, rows []segmentRow) {
 }
 
 // replayed finds out, when it is known what is live, whether a segment is missing.
-func (ss *segments) replayed() {
+func (ss *segments) replayed() (missing bool) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	for id, g := range ss.byID {
@@ -116,11 +117,13 @@ func (ss *segments) replayed() {
 			continue
 		}
 		if g.live > 0 {
+			missing = true
 			ss.damaged.Add(1)
 			ss.log.Error("a segment is missing; what it holds is lost", "segment", id, "bytes", g.live)
 		}
 		delete(ss.byID, id)
 	}
+	return missing
 }
 
 // roll begins the next segment when the current one has reached its end. When there is no room for another file the
@@ -161,7 +164,7 @@ func (ss *segments) next() error {
 	}
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if err := g.begin(id, end); err != nil {
+	if err := g.begin(id, end, ss.sync); err != nil {
 		ss.spares = append(ss.spares, g)
 		return err
 	}
@@ -295,10 +298,29 @@ func (ss *segments) read(ref blobRef) ([]byte, error) {
 // maxBlob bounds a blob, in bytes.
 const maxBlob = 8 << 20
 
+// hold keeps every segment while what is live is not known, that is until the log was replayed and what was damaged is
+// mended: what it counts meanwhile may leave out what damaged records said.
+func (ss *segments) hold(held bool) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	ss.held = held
+}
+
+// has reports whether a segment is there.
+func (ss *segments) has(id uint32) bool {
+	ss.mu.RLock()
+	defer ss.mu.RUnlock()
+	g := ss.byID[id]
+	return g != nil && g.file != nil
+}
+
 // release gives up the segments before a place in the log that nothing refers to any more and no reader may.
 func (ss *segments) release(before uint32, oldestReader uint64) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
+	if ss.held {
+		return
+	}
 	for id, g := range ss.byID {
 		if id >= before || g == ss.cur || g.file == nil || g.live > 0 || g.deadAt > oldestReader {
 			continue
@@ -312,8 +334,10 @@ func (ss *segments) release(before uint32, oldestReader uint64) {
 func (ss *segments) retire(g *segment) {
 	g.id = 0
 	if len(ss.spares) < maxSpares && g.size == ss.size {
-		ss.spares = append(ss.spares, g)
-		return
+		if err := g.wipe(); err == nil {
+			ss.spares = append(ss.spares, g)
+			return
+		}
 	}
 	if err := g.remove(); err != nil {
 		ss.log.Warn("a segment cannot be removed", "error", err)

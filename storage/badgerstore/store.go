@@ -44,6 +44,9 @@ type Store struct {
 	wantCheckpoint atomic.Bool
 	replayFrom     atomic.Uint32 // the segment where the next start would begin to replay
 	replaying      bool
+	mending        mending // what Open has to do, and nothing else looks at
+	rebuilt        Rebuilt
+	strays         []stray
 	victim         atomic.Uint32 // the segment to rewrite, 0 for none
 	cleaner        cleaner
 	idle           atomic.Bool   // no commits lately
