@@ -19,7 +19,10 @@ type DeliveryID struct {
 	Batch uint64
 }
 
-const deliveryPrefix = "dlv_"
+const (
+	deliveryPrefix = "dlv_"
+	deliveryText   = 26 // characters behind the prefix
+)
 
 var deliveryEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
@@ -29,7 +32,10 @@ func (id DeliveryID) String() string {
 	binary.BigEndian.PutUint32(b[0:], id.Origin)
 	binary.BigEndian.PutUint64(b[4:], id.Batch)
 	binary.BigEndian.PutUint32(b[12:], id.Index)
-	return deliveryPrefix + deliveryEncoding.EncodeToString(b[:])
+	var text [len(deliveryPrefix) + deliveryText]byte
+	copy(text[:], deliveryPrefix)
+	deliveryEncoding.Encode(text[len(deliveryPrefix):], b[:])
+	return string(text[:])
 }
 
 // Before reports whether id stands before o in one sidecar's log.

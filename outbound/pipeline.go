@@ -123,22 +123,14 @@ func (e *Engine) conclude(l *lane, r *route, j *job, a *sidehook.Attempt, req *r
 		if req != nil && j.saved == nil {
 			res.Save = &req.saved
 		}
-		res.OnCommit = func() { l.noteQueued(res.DueAt) }
 	} else if a.Outcome.Kind == sidehook.OutcomeDelivered && !j.test && rand.Float64() >= r.webhook.Sample() {
 		res.Attempt = nil // that it was delivered is known all the same
 	}
 	var behind []storage.Unclaimed
-	if j.order != nil {
-		if res.State == sidehook.Pending {
-			behind = l.block(j, res.DueAt)
-		}
-		res.OnCommit = func() {
-			if res.State == sidehook.Pending {
-				l.noteQueued(res.DueAt)
-			}
-			l.endTurn(j)
-		}
+	if j.order != nil && res.State == sidehook.Pending {
+		behind = l.block(j, res.DueAt)
 	}
+	res.OnCommit = l.onCommit(j, res.DueAt)
 	e.record(l, res)
 	e.counters.count(a) // after it was submitted: what is counted can be flushed
 	e.opts.Observe(l.key, a)
@@ -151,9 +143,26 @@ func (e *Engine) conclude(l *lane, r *route, j *job, a *sidehook.Attempt, req *r
 	return tried{attempt: a, request: req}
 }
 
-// record submits results; they outlive the work context so that what happened is known after a stop.
+// onCommit is what the lane does once a result is durable: due is when the delivery is to be tried again, zero if it
+// has ended.
+func (l *lane) onCommit(j *job, due time.Time) func() {
+	switch again := !due.IsZero(); {
+	case j.order != nil:
+		return func() {
+			if again {
+				l.noteQueued(due)
+			}
+			l.endTurn(j)
+		}
+	case again:
+		return func() { l.noteQueued(due) }
+	}
+	return nil
+}
+
+// record submits results; that waits for no context, so that what happened is known after a stop.
 func (e *Engine) record(l *lane, results ...storage.Result) {
-	if err := e.store.Record(context.WithoutCancel(e.work), results); err != nil {
+	if err := e.store.Record(context.Background(), results); err != nil {
 		e.log.Error("results could not be recorded; the deliveries will be repeated at the next start",
 			"webhook", l.key, "deliveries", len(results), "err", err)
 	}
