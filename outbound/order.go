@@ -31,8 +31,8 @@ const (
 // Claim gives deliveries by due time and id. So whoever is claimed and due before last comes too early: it is moved to
 // last, and with it, or back to where it was, goes everything of its key that is in the ring behind it. The one that was
 // tried and waits for its retry is the first of all, whenever it is due. What remains is in order and takes turns. A turn
-// ends when the result is durable, so that no crash
-// brings back what somebody has overtaken; and while something is being put back, nothing is claimed.
+// ends when the result is durable, so that no crash brings back what somebody has overtaken; and while something is being
+// put back, nothing is claimed.
 //
 // Manual retries of what has ended are put into the queue as if they had just come, and are not in this order.
 type order struct {
@@ -40,7 +40,7 @@ type order struct {
 	most   int           // keys that the map has room for
 	parked int           // jobs in all keyed.parked
 	read   bool          // what was put back by an earlier run is known
-	floor  int64         // of the keys that are not in the map, when there were more than it has room for; else 0
+	floor  int64         // the last of keys that are not in the map: until when those were put off that had no room
 	away   time.Duration // how long what had no room in the map was put off last; 0 when something had room since
 	sweep  int           // size of the map at which it is looked through next
 	// service is about how long a turn takes.
@@ -254,22 +254,16 @@ func (l *lane) endTurn(j *job) {
 }
 
 // forgettable reports whether nothing of a key is in memory, and nothing in the queue stands where it was put back: that
-// was claimed, once everything due until then has been; mu is held.
+// was claimed, once everything due until then has been; mu is held. What a load under way has claimed has to know of what
+// was put back meanwhile.
 func (l *lane) forgettable(k *keyed) bool {
-	return k.turn == nil && len(k.parked) == 0 && k.inRing == 0 && l.hasClaimed(k.last)
-}
-
-// hasClaimed reports whether nothing is left in the queue that is due until then.
-func (l *lane) hasClaimed(until int64) bool {
-	return until == 0 || l.moving == 0 && (l.nextDue.IsZero() || l.nextDue.UnixNano() > until)
+	return k.turn == nil && len(k.parked) == 0 && k.inRing == 0 && !(l.loading && k.movedIn == l.loads) &&
+		(k.last == 0 || l.moving == 0 && (l.nextDue.IsZero() || l.nextDue.UnixNano() > k.last))
 }
 
 // forget lets go of keys, when there are many, but not of those of what was just claimed; mu is held.
 func (l *lane) forget(claimed []storage.Claimed) {
 	o := l.order
-	if l.hasClaimed(o.floor) {
-		o.floor = 0
-	}
 	if len(o.keys) < o.sweep {
 		return
 	}

@@ -266,7 +266,7 @@ func TestOrderOfWhatIsClaimedMeanwhile(t *testing.T) {
 			k.want("asked", k.asked(), "a0 a0 a1 a2")
 		})
 	})
-	t.Run("the webhook is switched off and on", func(t *testing.T) {
+	switches := func(t *testing.T, turnEnds bool) {
 		stepped(t, func(k *kit, s *steps) {
 			answer := make(chan int)
 			k.recv.answer = func(n int, s sent) (int, string, error) {
@@ -282,14 +282,22 @@ func TestOrderOfWhatIsClaimedMeanwhile(t *testing.T) {
 			synctest.Wait()
 			k.apply(webhook("w", inOrder, func(w *sidehook.Webhook) { w.Status = sidehook.WebhookDisabled }))
 			synctest.Wait()
+			if turnEnds {
+				answer <- 200
+				synctest.Wait()
+			}
 			k.apply(webhook("w", inOrder))
 			release() // of 2, while 1 is back in the queue
 			synctest.Wait()
-			answer <- 200
-			synctest.Wait()
+			if !turnEnds {
+				answer <- 200
+				synctest.Wait()
+			}
 			k.want("asked", k.asked(), "a0 a1 a2")
 		})
-	})
+	}
+	t.Run("the webhook is switched off and on", func(t *testing.T) { switches(t, false) })
+	t.Run("the same, and the turn ends", func(t *testing.T) { switches(t, true) })
 }
 
 // TestOrderOfTheRecalled: when memory is emptied and some in it were never moved while others were, all go on by the order
