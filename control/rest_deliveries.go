@@ -176,8 +176,20 @@ type deliveriesView struct {
 }
 
 type appDeliveriesInput struct {
-	App       string    `path:"app" doc:"Id of the app"`
-	Webhook   string    `query:"webhook" doc:"Only those of this webhook, which may be deleted"`
+	App     string `path:"app" doc:"Id of the app"`
+	Webhook string `query:"webhook" doc:"Only those of this webhook, which may be deleted"`
+	DeliveryParams
+}
+
+type webhookDeliveriesInput struct {
+	App     string `path:"app" doc:"Id of the app"`
+	Webhook string `path:"id" doc:"Id of the webhook"`
+	DeliveryParams
+}
+
+// DeliveryParams are the query parameters of both lists of deliveries. It is exported for huma alone, which looks into no
+// other embedded types.
+type DeliveryParams struct {
 	State     string    `query:"state" enum:"pending,delivered,dead,dropped" doc:"Only those in this state"`
 	EventType string    `query:"event_type" doc:"Only those of events of this type" example:"person.created"`
 	Since     time.Time `query:"since" doc:"Only those whose event was accepted then or later" example:"2026-01-31T12:00:00Z"`
@@ -186,28 +198,15 @@ type appDeliveriesInput struct {
 	Cursor    string    `query:"cursor" doc:"next_cursor of an earlier page"`
 }
 
-func (in *appDeliveriesInput) query() DeliveryQuery {
+func (in *DeliveryParams) query(app, webhook string) DeliveryQuery {
 	q := DeliveryQuery{
-		App: in.App, Webhook: in.Webhook, EventType: in.EventType, Since: in.Since, Until: in.Until,
+		App: app, Webhook: webhook, EventType: in.EventType, Since: in.Since, Until: in.Until,
 		Page: PageRequest{Limit: in.Limit, Cursor: in.Cursor},
 	}
 	if s, ok := sidehook.ParseDeliveryState(in.State); ok {
 		q.State = &s
 	}
 	return q
-}
-
-// webhookDeliveriesInput is appDeliveriesInput with the webhook in the path; an embedded type would not be looked into
-// for what query parameters there are.
-type webhookDeliveriesInput struct {
-	App       string    `path:"app" doc:"Id of the app"`
-	Webhook   string    `path:"id" doc:"Id of the webhook"`
-	State     string    `query:"state" enum:"pending,delivered,dead,dropped" doc:"Only those in this state"`
-	EventType string    `query:"event_type" doc:"Only those of events of this type" example:"person.created"`
-	Since     time.Time `query:"since" doc:"Only those whose event was accepted then or later" example:"2026-01-31T12:00:00Z"`
-	Until     time.Time `query:"until" doc:"Only those whose event was accepted before" example:"2026-02-01T12:00:00Z"`
-	Limit     int       `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many to return at most; a page can have fewer and not be the last"`
-	Cursor    string    `query:"cursor" doc:"next_cursor of an earlier page"`
 }
 
 type deliveryPath struct {
@@ -272,7 +271,7 @@ func (h *rest) registerDeliveries() {
 		if _, err := h.svc.GetApp(ctx, in.App); err != nil {
 			return nil, err
 		}
-		return h.listDeliveries(ctx, in.query())
+		return h.listDeliveries(ctx, in.query(in.App, in.Webhook))
 	})
 	register(h, forApp, huma.Operation{
 		OperationID: "list-webhook-deliveries", Method: http.MethodGet, Path: app + "/webhooks/{id}/deliveries", Tags: tags,
@@ -281,7 +280,7 @@ func (h *rest) registerDeliveries() {
 		if _, err := h.svc.GetWebhook(ctx, sidehook.WebhookKey{App: in.App, ID: in.Webhook}); err != nil {
 			return nil, err
 		}
-		return h.listDeliveries(ctx, (*appDeliveriesInput)(in).query())
+		return h.listDeliveries(ctx, in.query(in.App, in.Webhook))
 	})
 	register(h, forApp, huma.Operation{
 		OperationID: "get-delivery", Method: http.MethodGet, Path: app + "/deliveries/{id}", Tags: tags,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -173,6 +174,19 @@ func describeResponse(status int, text string) string {
 	}
 }
 
+// onDelivery asks the control plane about a delivery. verb is for the error: what cannot be done to it.
+func (d *deliveries) onDelivery(cmd *cobra.Command, id, verb string, ask func(ctx context.Context, c *client.Client, app string) error) error {
+	c, app, err := d.begin(cmd)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := ask(cmd.Context(), c, app); err != nil {
+		return fmt.Errorf("cannot %s delivery %s: %w", verb, id, err)
+	}
+	return nil
+}
+
 func (d *deliveries) showCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "show ID",
@@ -182,14 +196,13 @@ func (d *deliveries) showCommand() *cobra.Command {
 		Args:              takes("the delivery's ID"),
 		ValidArgsFunction: d.completeDeliveries,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, app, err := d.begin(cmd)
+			var got *client.Delivery
+			err := d.onDelivery(cmd, args[0], "show", func(ctx context.Context, c *client.Client, app string) (err error) {
+				got, err = c.Delivery(ctx, app, args[0])
+				return err
+			})
 			if err != nil {
 				return err
-			}
-			defer c.Close()
-			got, err := c.Delivery(cmd.Context(), app, args[0])
-			if err != nil {
-				return fmt.Errorf("cannot show delivery %s: %w", args[0], err)
 			}
 			return d.print(d.cli.stdout, got, func(out io.Writer) { printDelivery(out, got) })
 		},
@@ -265,13 +278,11 @@ due now. The receiver gets the same webhook-id.`,
 		Args:              takes("the delivery's ID"),
 		ValidArgsFunction: d.completeDeliveries,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, app, err := d.begin(cmd)
+			err := d.onDelivery(cmd, args[0], "retry", func(ctx context.Context, c *client.Client, app string) error {
+				return c.RetryDelivery(ctx, app, args[0])
+			})
 			if err != nil {
 				return err
-			}
-			defer c.Close()
-			if err := c.RetryDelivery(cmd.Context(), app, args[0]); err != nil {
-				return fmt.Errorf("cannot retry delivery %s: %w", args[0], err)
 			}
 			return d.print(d.cli.stdout, map[string]string{"retried": args[0]}, func(out io.Writer) {
 				fmt.Fprintf(out, "Delivery %s is attempted again; see sidehook delivery show.\n", printable(args[0]))

@@ -258,14 +258,11 @@ func (w *webhooks) getCommand() *cobra.Command {
 		Args:              takes("the webhook's ID or name"),
 		ValidArgsFunction: w.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, app, id, err := w.beginWith(cmd, args[0])
+			got, err := onWebhook(w, cmd, args[0], "get", func(ctx context.Context, c *client.Client, app, id string) (*client.Webhook, error) {
+				return c.Webhook(ctx, app, id)
+			})
 			if err != nil {
 				return err
-			}
-			defer c.Close()
-			got, err := c.Webhook(cmd.Context(), app, id)
-			if err != nil {
-				return fmt.Errorf("cannot get webhook %s: %w", args[0], err)
 			}
 			return w.print(w.cli.stdout, got, func(out io.Writer) { printWebhook(out, got) })
 		},
@@ -323,14 +320,11 @@ list, the --signing flags all of signing; --header "" removes all headers, --tra
 			if fields == (client.WebhookFields{}) {
 				return usagef(cmd, "say what to change, for example --url https://…")
 			}
-			c, app, id, err := w.beginWith(cmd, args[0])
+			got, err := onWebhook(w, cmd, args[0], "change", func(ctx context.Context, c *client.Client, app, id string) (*client.Webhook, error) {
+				return c.UpdateWebhook(ctx, app, id, fields)
+			})
 			if err != nil {
 				return err
-			}
-			defer c.Close()
-			got, err := c.UpdateWebhook(cmd.Context(), app, id, fields)
-			if err != nil {
-				return fmt.Errorf("cannot change webhook %s: %w", args[0], err)
 			}
 			return w.print(w.cli.stdout, got, func(out io.Writer) { printWebhook(out, got) })
 		},
@@ -349,14 +343,13 @@ func (w *webhooks) actCommand(verb, short string, act action) *cobra.Command {
 		Args:              takes("the webhook's ID or name"),
 		ValidArgsFunction: w.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, app, id, err := w.beginWith(cmd, args[0])
+			var done string
+			result, err := onWebhook(w, cmd, args[0], verb, func(ctx context.Context, c *client.Client, app, id string) (result any, err error) {
+				result, done, err = act(ctx, c, app, id)
+				return result, err
+			})
 			if err != nil {
 				return err
-			}
-			defer c.Close()
-			result, done, err := act(cmd.Context(), c, app, id)
-			if err != nil {
-				return fmt.Errorf("cannot %s webhook %s: %w", verb, args[0], err)
 			}
 			return w.print(w.cli.stdout, result, func(out io.Writer) { fmt.Fprintln(out, done) })
 		},
@@ -406,14 +399,11 @@ for one signature, the old one signs, and then the new one.`,
 			if err != nil {
 				return err
 			}
-			c, app, id, err := w.beginWith(cmd, args[0])
+			s, err := onWebhook(w, cmd, args[0], "rotate the secret of", func(ctx context.Context, c *client.Client, app, id string) (*client.Secret, error) {
+				return c.RotateSecretTo(ctx, app, id, wanted, secret)
+			})
 			if err != nil {
 				return err
-			}
-			defer c.Close()
-			s, err := c.RotateSecretTo(cmd.Context(), app, id, wanted, secret)
-			if err != nil {
-				return fmt.Errorf("cannot rotate the secret of webhook %s: %w", args[0], err)
 			}
 			return w.print(w.cli.stdout, s, func(out io.Writer) {
 				if s.PublicKey != "" {
@@ -438,14 +428,11 @@ func (w *webhooks) secretsCommand() *cobra.Command {
 		Args:              takes("the webhook's ID or name"),
 		ValidArgsFunction: w.completeWebhooks,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, app, id, err := w.beginWith(cmd, args[0])
+			secrets, err := onWebhook(w, cmd, args[0], "list the secrets of", func(ctx context.Context, c *client.Client, app, id string) ([]client.Secret, error) {
+				return c.Secrets(ctx, app, id)
+			})
 			if err != nil {
 				return err
-			}
-			defer c.Close()
-			secrets, err := c.Secrets(cmd.Context(), app, id)
-			if err != nil {
-				return fmt.Errorf("cannot list the secrets of webhook %s: %w", args[0], err)
 			}
 			return w.print(w.cli.stdout, secrets, func(out io.Writer) {
 				rows := make([][]string, len(secrets))

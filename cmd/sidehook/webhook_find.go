@@ -24,6 +24,22 @@ func (w *webhooks) beginWith(cmd *cobra.Command, given string) (c *client.Client
 	return c, app, id, nil
 }
 
+// onWebhook asks the control plane about the webhook that is given by its id or its name. verb is for the error: what cannot
+// be done to the webhook.
+func onWebhook[T any](w *webhooks, cmd *cobra.Command, given, verb string, ask func(ctx context.Context, c *client.Client, app, id string) (T, error)) (T, error) {
+	c, app, id, err := w.beginWith(cmd, given)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	defer c.Close()
+	answer, err := ask(cmd.Context(), c, app, id)
+	if err != nil {
+		err = fmt.Errorf("cannot %s webhook %s: %w", verb, given, err)
+	}
+	return answer, err
+}
+
 // findWebhook returns the id of a webhook of the app that is given by its id or, where no webhook has that id, by its whole
 // name. What is neither, and has the form of an id, is returned as it is: a webhook that is gone may have left deliveries.
 func findWebhook(ctx context.Context, c *client.Client, app, given string) (string, error) {

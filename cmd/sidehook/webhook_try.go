@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strconv"
@@ -31,14 +32,11 @@ Its data is the sample of the app's catalogue unless --data gives some. The exit
 			if err != nil {
 				return err
 			}
-			c, app, id, err := w.beginWith(cmd, args[0])
+			got, err := onWebhook(w, cmd, args[0], "test", func(ctx context.Context, c *client.Client, app, id string) (*client.TestResult, error) {
+				return c.TestWebhook(ctx, app, id, eventType, sample)
+			})
 			if err != nil {
 				return err
-			}
-			defer c.Close()
-			got, err := c.TestWebhook(cmd.Context(), app, id, eventType, sample)
-			if err != nil {
-				return fmt.Errorf("cannot test webhook %s: %w", args[0], err)
 			}
 			if err := w.print(w.cli.stdout, got, func(out io.Writer) { printTest(out, got) }); err != nil {
 				return err
@@ -96,14 +94,11 @@ names. Receivers get the same webhook-id as before. What has left the sidecars' 
 			if f.Since, f.Until, err = when.read(cmd, time.Now()); err != nil {
 				return err
 			}
-			c, app, id, err := w.beginWith(cmd, args[0])
+			got, err := onWebhook(w, cmd, args[0], "replay", func(ctx context.Context, c *client.Client, app, id string) (*client.Replayed, error) {
+				return c.ReplayWebhook(ctx, app, id, f)
+			})
 			if err != nil {
 				return err
-			}
-			defer c.Close()
-			got, err := c.ReplayWebhook(cmd.Context(), app, id, f)
-			if err != nil {
-				return fmt.Errorf("cannot replay webhook %s: %w", args[0], err)
 			}
 			w.warnMissing(got.Missing, "its deliveries are not replayed, or it is not known")
 			return w.print(w.cli.stdout, got, func(out io.Writer) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/sidehook/sidehook/xds/schema"
 )
 
 // allowance is how many bytes of markup a page may still have, so that it stays small whatever it shows.
@@ -62,7 +64,7 @@ func isText(b []byte) bool {
 
 // indented is JSON on lines of their own; what is none, or nested too deeply for it, is as it was.
 func indented(b []byte) []byte {
-	if len(b) > maxIndented || depth(b) > maxDepth {
+	if len(b) > maxIndented || schema.Deeper(b, maxDepth) {
 		return b
 	}
 	var pretty bytes.Buffer
@@ -70,26 +72,6 @@ func indented(b []byte) []byte {
 		return b
 	}
 	return pretty.Bytes()
-}
-
-// depth is how deeply JSON is nested.
-func depth(b []byte) int {
-	now, most, quoted := 0, 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			now++
-			most = max(most, now)
-		case c == '}' || c == ']':
-			now--
-		}
-	}
-	return most
 }
 
 // text cuts a text so that its markup stays within most and what the page has left, and takes that from it. Characters

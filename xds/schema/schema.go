@@ -100,7 +100,7 @@ func decode(text []byte, maxValues int) (any, error) {
 	if !utf8.Valid(text) {
 		return nil, errors.New("is not UTF-8")
 	}
-	if deeper(text, MaxDepth) {
+	if Deeper(text, MaxDepth) {
 		return nil, errors.New("is nested more than " + itoa(MaxDepth) + " deep")
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -122,8 +122,8 @@ func decode(text []byte, maxValues int) (any, error) {
 	return value, nil
 }
 
-// deeper reports whether brackets nest more than limit deep, without reading the JSON any further.
-func deeper(text []byte, limit int) bool {
+// Deeper reports whether the brackets of a JSON text nest more than limit deep, without reading it any further.
+func Deeper(text []byte, limit int) bool {
 	depth, quoted := 0, false
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
