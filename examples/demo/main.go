@@ -73,10 +73,11 @@ func run(ctx context.Context, o options, out io.Writer) (err error) {
 	if err := arrivals.await(ctx, s, expected); err != nil {
 		return err
 	}
-	s.summary(d, arrivals, expected)
+	s.summary(arrivals, expected)
 	if o.once {
 		return arrivals.verdict()
 	}
+	s.whereToLook(d)
 	s.title("Everything has arrived. The processes go on running: look around, Ctrl-C stops them.")
 	select {
 	case <-ctx.Done():

@@ -84,9 +84,13 @@ func excerpt(body string) string {
 	return body
 }
 
-func (s *screen) summary(d *dev, a *arrivals, expected int) {
+func (s *screen) summary(a *arrivals, expected int) {
 	fmt.Fprintf(s.out, "\n%s\n", s.bold(fmt.Sprintf("%d of %d deliveries arrived and were verified; %d attempts failed and were repeated.",
 		a.verified, expected, a.failed)))
+}
+
+// whereToLook is for somebody who looks around while the processes run.
+func (s *screen) whereToLook(d *dev) {
 	fmt.Fprintf(s.out, `
 Where to look next
   what arrived       http://%s/
