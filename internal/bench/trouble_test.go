@@ -52,7 +52,7 @@ func TestEndpointsInTroubleAnswerAsTheyShouldAndAreNotCounted(t *testing.T) {
 	if resp, err = send(endlessPath, stay); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := io.CopyN(io.Discard, resp.Body, 4<<20); err != nil || resp.StatusCode != http.StatusOK {
+	if n, err := io.CopyN(io.Discard, resp.Body, 2*endlessBurst); err != nil || resp.StatusCode != http.StatusOK {
 		t.Errorf("the endless answer, %s, ended after %d bytes: %v", resp.Status, n, err)
 	}
 	_ = resp.Body.Close() // before its end
