@@ -55,7 +55,7 @@ func moreKeysThanAreKnown(k *kit, s *steps, restarted bool) {
 		next[key]++
 		synctest.Wait()
 	}
-	names := strings.Fields("k0 k1 k2 k3 k4 k5 k6 k7 k8 k9 k10 k11")
+	names := strings.Fields("k0 k1 k2 k3 k4 k5 k6 k7 k8 k9 k10 k11 k12 k13")
 	blocked, others := names[:3], names[4:]
 	for _, key := range names {
 		publish(key)
@@ -80,7 +80,7 @@ func moreKeysThanAreKnown(k *kit, s *steps, restarted bool) {
 	}
 	s.mu.Lock()
 	if s.moved > 5000 {
-		k.t.Errorf("%d events were put back %d times", 12+2*240, s.moved)
+		k.t.Errorf("%d events were put back %d times", 14+2*240, s.moved)
 	}
 	s.mu.Unlock()
 	k.wait(2 * time.Hour)
@@ -187,7 +187,9 @@ func TestOrderOfAsManyKeysAsAreKnown(t *testing.T) {
 		k.publish(events...)
 		k.wait(2 * time.Second)
 		k.want("requests while there is no room", len(k.recv.all()), 0)
-		k.wait(8 * time.Second)
+		k.wait(1050 * time.Millisecond)
+		k.want("requests of those that are known", len(k.recv.all()), soon)
+		k.wait(7 * time.Second)
 		k.want("requests once there is", len(k.recv.all()), 1+soon+2*others)
 		for key := range others {
 			k.want(fmt.Sprint("o", key), got.get(fmt.Sprint("o", key)), upTo(2))

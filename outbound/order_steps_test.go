@@ -298,6 +298,21 @@ func TestOrderOfWhatIsClaimedMeanwhile(t *testing.T) {
 	}
 	t.Run("the webhook is switched off and on", func(t *testing.T) { switches(t, false) })
 	t.Run("the same, and the turn ends", func(t *testing.T) { switches(t, true) })
+	t.Run("the same, before any has its turn", func(t *testing.T) {
+		stepped(t, func(k *kit, s *steps) {
+			s.most = 1
+			release := s.holdClaim(2)
+			k.apply(webhook("w", inOrder))
+			k.publish(keyedEvent("a", 0), keyedEvent("a", 1))
+			synctest.Wait()
+			k.apply(webhook("w", inOrder, func(w *sidehook.Webhook) { w.Status = sidehook.WebhookDisabled }))
+			synctest.Wait()
+			k.apply(webhook("w", inOrder))
+			release() // of 1, while 0 is back in the queue
+			synctest.Wait()
+			k.want("asked", k.asked(), "a0 a1")
+		}, func(o *outbound.Options) { o.PerWebhook = 1 })
+	})
 }
 
 // TestOrderOfTheRecalled: when memory is emptied and some in it were never moved while others were, all go on by the order
