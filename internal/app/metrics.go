@@ -14,6 +14,7 @@ import (
 	"github.com/sidehook/sidehook/outbound"
 	"github.com/sidehook/sidehook/plugin/host"
 	"github.com/sidehook/sidehook/storage"
+	"github.com/sidehook/sidehook/storage/badgerstore"
 )
 
 // metrics are what /metrics tells of a sidecar. A scrape reads counters and never scans the store.
@@ -78,7 +79,9 @@ var (
 	descBytes = prometheus.NewDesc("sidehook_store_bytes",
 		"What the store holds, as far as known.", []string{"part"}, nil)
 	descAside = prometheus.NewDesc("sidehook_store_set_aside",
-		"1 when the queue was found damaged at the start, and set aside for an empty one.", nil, nil)
+		"1 when the queue's database was found damaged at the start, and set aside.", nil, nil)
+	descRebuilt = prometheus.NewDesc("sidehook_store_rebuilt_deliveries",
+		"Deliveries that the rebuild of a damaged queue at the start found, by what it found.", []string{"found"}, nil)
 	descDamaged = prometheus.NewDesc("sidehook_store_damaged_total",
 		"Records, bodies and segments of the queue that could not be read since the start.", nil, nil)
 	descReady = prometheus.NewDesc("sidehook_ready",
@@ -109,8 +112,10 @@ func (c *sidecarCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	var stats storage.Stats
 	var damaged int64
+	var rebuilt badgerstore.Rebuilt
 	if c.s.store != nil {
 		stats, damaged = c.s.store.Stats(), c.s.store.Damaged()
+		rebuilt, _ = c.s.store.Rebuilt()
 	}
 	counter := func(d *prometheus.Desc, v int64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
@@ -145,6 +150,9 @@ func (c *sidecarCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descBytes, float64(stats.Bytes), "all")
 	gauge(descBytes, float64(stats.HistoryBytes), "history")
 	gauge(descAside, boolValue(c.s.setAside != ""))
+	gauge(descRebuilt, float64(rebuilt.Pending), "pending")
+	gauge(descRebuilt, float64(rebuilt.Requeued), "due_at_once")
+	gauge(descRebuilt, float64(rebuilt.Unknown), "without_event")
 	ready, _ := c.s.readiness()
 	gauge(descReady, boolValue(ready))
 	if c.s.source != nil {

@@ -83,6 +83,9 @@ func (c *checkpoints) finish(o *overlay) {
 
 // giveSegmentsBack gives up the segments that nobody needs any more, and chooses the next to rewrite.
 func (s *Store) giveSegmentsBack() {
+	if s.segs.isHeld() {
+		return
+	}
 	before := s.replayFrom.Load()
 	s.segs.release(before, s.readers.oldest(s.committed.Load()))
 	s.pickVictim(before)

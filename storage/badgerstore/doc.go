@@ -39,7 +39,8 @@
 //
 // # Why nothing is lost
 //
-//   - Crash while a record is written: its sum is wrong and nothing follows it, so it is left out. Nobody was told.
+//   - Crash while a record is written: its sum is wrong, nothing follows it, and it shows that a part of it was never
+//     written, so it is left out. Nobody was told.
 //   - Crash after that: replay applies it. A record says what entries become, not how they change, so it does not
 //     matter what Badger knows of it already.
 //   - Crash during a checkpoint: entries without its last transaction are written again, after replay from the one
@@ -47,9 +48,12 @@
 //   - A write or sync that fails: the batches are told, and forgotten. Results are applied in memory already, so their
 //     record is written again, to the same place, until it succeeds. All of it is written again, so it does not matter
 //     what the failed sync made of the pages.
-//   - A bad record with a good one after it was damaged later, for a record is only begun when the last is synced. It
-//     is left out, told and counted; counters are then counted anew. Where a blob or a segment is unreadable the
-//     deliveries that need it end as dropped; the rest is read. See Store.Damaged.
+//   - Another bad record was damaged later, for a record is only begun when the last is synced. It is told and counted.
+//     A bit in its head is put right; where its entries are unreadable those of its events are made from its bodies;
+//     where a body or a segment is, the deliveries that need it end as dropped. Then the entries are made to agree with
+//     each other, and counted anew. See Store.Damaged.
+//   - Badger's files are damaged: the log is replayed as a whole, and then the same. See mendEntries for why that is
+//     enough, and Store.Rebuilt.
 //   - With DurabilityProcess nothing is synced, and after a power loss the log may end before Badger does.
 //
 // # Space

@@ -48,6 +48,13 @@ var smallStore = Options{
 	segmentSize: 24 << 10, overlayFull: 8 << 10, overlayLog: 48 << 10,
 }
 
+// tried opens what smallStore made. No power is lost in these tests, and syncs are most of their time.
+var tried = func() Options {
+	o := smallStore
+	o.Durability = DurabilityProcess
+	return o
+}()
+
 // fillAll makes a store with deliveries in every state: never attempted, due later, waiting for a retry, on their way, held,
 // and delivered, at once or much later, while segments are given up, used again and rewritten. It leaves two folders: of a
 // store that was closed, and of one that crashed.
@@ -413,7 +420,7 @@ func tryBoth(t *testing.T, from string, l *ledger, harm func(*testing.T, string)
 	must(t, os.CopyFS(dir, os.DirFS(from)))
 	lost := spoil(t, filepath.Join(dir, segment))
 	harm(t, dir)
-	opts := smallStore
+	opts := tried
 	var log bytes.Buffer
 	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	for round := range 2 { // the second after a crash of the first
@@ -480,7 +487,7 @@ func TestRebuildCutShort(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "queue")
 			must(t, os.CopyFS(dir, os.DirFS(folders["crashed"])))
 			databaseHarms["manifest flipped"](t, dir)
-			opts := smallStore
+			opts := tried
 			opts.mendFault = func(at string) error {
 				if at == step {
 					return crash
@@ -490,7 +497,7 @@ func TestRebuildCutShort(t *testing.T) {
 			if _, _, err := OpenOrSetAside(dir, opts); !errors.Is(err, crash) {
 				t.Fatalf("error is %v, want the crash", err)
 			}
-			s, aside, err := OpenOrSetAside(dir, smallStore)
+			s, aside, err := OpenOrSetAside(dir, tried)
 			must(t, err)
 			defer func() { must(t, s.Close()) }()
 			if aside != "" {
@@ -510,7 +517,7 @@ func TestMoveCutShort(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "queue")
 	must(t, os.CopyFS(dir, os.DirFS(folders["closed"])))
 	must(t, os.Remove(filepath.Join(dir, "MANIFEST"))) // it goes first
-	s, aside, err := OpenOrSetAside(dir, smallStore)
+	s, aside, err := OpenOrSetAside(dir, tried)
 	must(t, err)
 	defer func() { must(t, s.Close()) }()
 	if tables, err := filepath.Glob(filepath.Join(aside, "*.sst")); err != nil || len(tables) == 0 {
@@ -526,7 +533,7 @@ func TestRebuiltIsTold(t *testing.T) {
 	dir := folders["closed"]
 	databaseHarms["manifest cut"](t, dir)
 	var log bytes.Buffer
-	opts := smallStore
+	opts := tried
 	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	s, _, err := OpenOrSetAside(dir, opts)
 	must(t, err)
@@ -538,7 +545,7 @@ func TestRebuiltIsTold(t *testing.T) {
 		t.Errorf("the log does not tell of the rebuild, or not %s:\n%s", want, &log)
 	}
 	must(t, s.Close())
-	s = openStore(t, dir, smallStore)
+	s = openStore(t, dir, tried)
 	if r, ok := s.Rebuilt(); ok || r != (Rebuilt{}) {
 		t.Errorf("the next start tells of a rebuild, too: %+v", r)
 	}

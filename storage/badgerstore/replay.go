@@ -46,7 +46,6 @@ func (s *Store) replay(from segPos) error {
 		if err := r.segment(g, start, end, newest); err != nil {
 			return fmt.Errorf("segment %d: %w", id, err)
 		}
-		s.segs.reached(g, g.end)
 	}
 	s.rebuilt.Segments, s.rebuilt.Records = len(ids), r.records
 	if r.damaged {
@@ -92,7 +91,7 @@ func (r *replayer) segment(g *segment, start, end int64, newest bool) error {
 					"segment", g.id, "from", off, "to", end)
 				off = end
 			}
-			g.end = off
+			r.s.segs.reached(g, off)
 			return nil
 		}
 		if at > off {
@@ -113,7 +112,7 @@ func (r *replayer) segment(g *segment, start, end int64, newest bool) error {
 		}
 		if torn {
 			r.s.log.Info("the last write before the end was torn; it had not been acknowledged", "segment", g.id, "at", at)
-			g.end = at
+			r.s.segs.reached(g, at)
 			return nil
 		}
 		off = next

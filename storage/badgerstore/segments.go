@@ -306,6 +306,12 @@ func (ss *segments) hold(held bool) {
 	ss.held = held
 }
 
+func (ss *segments) isHeld() bool {
+	ss.mu.RLock()
+	defer ss.mu.RUnlock()
+	return ss.held
+}
+
 // has reports whether a segment is there.
 func (ss *segments) has(id uint32) bool {
 	ss.mu.RLock()
@@ -318,9 +324,6 @@ func (ss *segments) has(id uint32) bool {
 func (ss *segments) release(before uint32, oldestReader uint64) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if ss.held {
-		return
-	}
 	for id, g := range ss.byID {
 		if id >= before || g == ss.cur || g.file == nil || g.live > 0 || g.deadAt > oldestReader {
 			continue
