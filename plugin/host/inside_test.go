@@ -77,7 +77,7 @@ func FuzzRewrite(f *testing.F) {
 		e := &sidehook.Event{App: "a", ID: "i", Source: "/s", Type: "t", DataContentType: "application/json", Data: []byte("1")}
 		r := &result{}
 		body := wire.AppendText(wire.AppendText(wire.AppendText(nil, 1, typ), 2, data), 3, media)
-		if err := readResult(wire.AppendText(nil, 1, wire.AppendEntry(body, 4, name, value)), e, r); err != nil {
+		if err := (&answer{}).readResult(wire.AppendText(nil, 1, wire.AppendEntry(body, 4, name, value)), e, r); err != nil {
 			t.Fatal(err)
 		}
 		got, err := rewrite(e, r)

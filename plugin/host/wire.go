@@ -114,7 +114,8 @@ func appendWebhook(b []byte, w *sidehook.Webhook) []byte {
 type answer struct {
 	asked   question
 	results []result
-	count   int // of the results that came, also of those not made
+	count   int             // of the results that came, also of those not made
+	last    sidehook.Header // the one read last: results mostly have theirs in common, and then share the strings
 }
 
 // result is a TransformResult, unchecked.
@@ -154,7 +155,7 @@ func (a *answer) DecodeWire(b []byte) error {
 			continue
 		}
 		a.results = a.results[:a.count]
-		if err := readResult(f.Bytes, a.asked[a.count-1].event, &a.results[a.count-1]); err != nil {
+		if err := a.readResult(f.Bytes, a.asked[a.count-1].event, &a.results[a.count-1]); err != nil {
 			return fmt.Errorf("results[%d]: %w", a.count-1, err)
 		}
 	}
@@ -162,7 +163,7 @@ func (a *answer) DecodeWire(b []byte) error {
 }
 
 // readResult reads one result; of several answers in it the last one counts.
-func readResult(b []byte, e *sidehook.Event, r *result) error {
+func (a *answer) readResult(b []byte, e *sidehook.Event, r *result) error {
 	for len(b) > 0 {
 		f, rest, err := wire.Next(b)
 		if err != nil {
@@ -176,7 +177,7 @@ func readResult(b []byte, e *sidehook.Event, r *result) error {
 			*r = result{kind: kind}
 		}
 		if r.kind == rewritten {
-			err = r.readRewritten(f.Bytes, e)
+			err = a.readRewritten(f.Bytes, e, r)
 		} else {
 			err = r.readReason(f.Bytes)
 		}
@@ -201,7 +202,7 @@ func (r *result) readReason(b []byte) error {
 	return nil
 }
 
-func (r *result) readRewritten(b []byte, e *sidehook.Event) error {
+func (a *answer) readRewritten(b []byte, e *sidehook.Event, r *result) error {
 	for len(b) > 0 {
 		f, rest, err := wire.Next(b)
 		if err != nil {
@@ -223,7 +224,7 @@ func (r *result) readRewritten(b []byte, e *sidehook.Event) error {
 		case 3:
 			r.contentType = wire.Again(f.Bytes, e.DataContentType)
 		case 4:
-			err = r.readHeader(f.Bytes)
+			err = a.readHeader(f.Bytes, r)
 		}
 		if err != nil {
 			return err
@@ -233,7 +234,7 @@ func (r *result) readRewritten(b []byte, e *sidehook.Event) error {
 }
 
 // readHeader reads an entry of the map of headers. Of two with one name the last one counts.
-func (r *result) readHeader(b []byte) error {
+func (a *answer) readHeader(b []byte, r *result) error {
 	name, value, err := wire.Entry(b)
 	if err != nil {
 		return err
@@ -248,6 +249,7 @@ func (r *result) readHeader(b []byte) error {
 		r.tooMany = true
 		return nil
 	}
-	r.headers = append(r.headers, sidehook.Header{Key: string(name), Value: string(value)})
+	a.last = sidehook.Header{Key: wire.Again(name, a.last.Key), Value: wire.Again(value, a.last.Value)}
+	r.headers = append(r.headers, a.last)
 	return nil
 }
