@@ -29,6 +29,9 @@ func growthRow(b *bench) error {
 				return err
 			}
 			ready, readyCPU = max(ready, s.took), max(readyCPU, used.cpu)
+			if err := b.awaitQuiet(s); err != nil {
+				return err
+			}
 			rates[i], err = b.run(s, p, b.closed())
 			return err
 		})
@@ -49,6 +52,24 @@ func growthRow(b *bench) error {
 	b.addLatency(rates[2].latency)
 	b.addCost(rates[2])
 	return b.endpointMemory()
+}
+
+// awaitQuiet waits until a sidecar has done what a new configuration gives it to do after it is ready, such as to keep that on
+// disk, or for so long that it does not matter any more.
+func (b *bench) awaitQuiet(s *sidecar) error {
+	const most, look, little = 5 * time.Second, 200 * time.Millisecond, 2 * clockTick
+	before, err := usageOf(s.pid())
+	for began := time.Now(); err == nil && time.Since(began) < most; {
+		if err := pause(b.ctx, look); err != nil {
+			return err
+		}
+		var now usage
+		if now, err = usageOf(s.pid()); now.cpu-before.cpu <= little {
+			break
+		}
+		before = now
+	}
+	return err
 }
 
 // idleHooks are n webhooks that want other events.
