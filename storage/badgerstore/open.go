@@ -70,6 +70,7 @@ func (s *Store) restore() error {
 	if err != nil {
 		return err
 	}
+	s.segs.origin = s.origin
 	s.segs.hold(true)
 	if err := s.openLog(from, rows); err != nil {
 		return fmt.Errorf("the log: %w", err)
@@ -154,6 +155,9 @@ func (s *Store) openLog(from segPos, rows []segmentRow) error {
 	s.replaying = false
 	ss.lengthen()
 	s.marks.seq = max(s.marks.seq, highest)
+	if s.mending == mendRebuild {
+		s.marks.seq += rebuildGap
+	}
 	s.durable = s.marks
 	s.committed.Store(s.marks.seq)
 	ss.roll()
@@ -165,6 +169,10 @@ func (s *Store) openLog(from segPos, rows []segmentRow) error {
 	}
 	return nil
 }
+
+// rebuildGap is how many numbers of commits a rebuild leaves out: should the newest segment be lost as well, deliveries in it
+// had ids that must not come again.
+const rebuildGap = 1 << 20
 
 // beginLog notes where the log begins, so that its loss would show.
 func (s *Store) beginLog() error {
@@ -186,7 +194,11 @@ func (s *Store) beginLog() error {
 // replayed from its beginning.
 func (s *Store) initialise() (segPos, []segmentRow, error) {
 	var origin [4]byte
-	_, _ = rand.Read(origin[:]) // documented never to fail
+	if known := s.segs.knownOrigin(); known != 0 {
+		binary.BigEndian.PutUint32(origin[:], known)
+	} else {
+		_, _ = rand.Read(origin[:]) // documented never to fail
+	}
 	s.origin = binary.BigEndian.Uint32(origin[:])
 	s.marks.seq = 1
 	from := segPos{}

@@ -29,6 +29,7 @@ type delivery struct {
 
 // ledger is what a store must and may claim after a damage.
 type ledger struct {
+	origin  uint32
 	pending map[delivery]bool
 	ended   map[delivery]bool
 }
@@ -64,7 +65,7 @@ func fillAll(t *testing.T) (folders map[string]string, l *ledger) {
 	dir := filepath.Join(parent, "closed")
 	s, err := Open(dir, smallStore)
 	must(t, err)
-	l = &ledger{pending: make(map[delivery]bool), ended: make(map[delivery]bool)}
+	l = &ledger{origin: s.origin, pending: make(map[delivery]bool), ended: make(map[delivery]bool)}
 	later := time.Now().Add(30 * time.Minute)
 	var late []storage.Result
 	for n := range 400 {
@@ -432,6 +433,9 @@ func tryBoth(t *testing.T, from string, l *ledger, harm func(*testing.T, string)
 			r, ok := s.Rebuilt()
 			t.Logf("round %d: %d of %d pending there, %d lost events, %d repeated, %d damaged, rebuilt %v %+v",
 				round, len(there)-repeated, len(l.pending), len(lost), repeated, s.Damaged(), ok, r)
+		}
+		if s.origin != l.origin {
+			t.Errorf("the deliveries have other ids now: origin %d, not %d", s.origin, l.origin)
 		}
 		checkLive(t, s)
 		if n := s.Stats().Pending; n != int64(len(there)) {

@@ -47,6 +47,7 @@ type segment struct {
 	// reserved is how large the file was when the segment began, 0 when that is not known for sure: one that is smaller
 	// now was cut short.
 	reserved int64
+	origin   uint32 // of the log, 0 when it is not known
 	cut      bool // it was
 
 	file    *os.File
@@ -69,6 +70,7 @@ func (g *segment) head() []byte {
 	p = binary.BigEndian.AppendUint32(p, g.prevEnd)
 	p = binary.BigEndian.AppendUint64(p, g.salt)
 	p = binary.BigEndian.AppendUint64(p, uint64(g.reserved))
+	p = binary.BigEndian.AppendUint32(p, g.origin)
 	p = append(p, make([]byte, segmentHead-4-len(p))...)
 	return binary.BigEndian.AppendUint32(p, checksum(p))
 }
@@ -132,7 +134,7 @@ func (g *segment) readHead() (mended bool, err error) {
 	}
 	g.id, g.prevEnd = binary.BigEndian.Uint32(p[8:]), binary.BigEndian.Uint32(p[12:])
 	g.salt, g.reserved = binary.BigEndian.Uint64(p[16:]), int64(binary.BigEndian.Uint64(p[24:]))
-	g.end = segmentHead
+	g.origin, g.end = binary.BigEndian.Uint32(p[32:]), segmentHead
 	return mended, nil
 }
 

@@ -48,10 +48,11 @@ const maxSpares = 2
 // segments are the files of the log. Only the committer rolls and writes; whoever reads a moment that refers to a blob
 // finds it, for a file is not used again before that moment is over.
 type segments struct {
-	dir  string
-	size int64 // of a segment
-	sync bool
-	log  *slog.Logger
+	dir    string
+	size   int64 // of a segment
+	sync   bool
+	log    *slog.Logger
+	origin uint32 // for the heads of new ones
 
 	mu     sync.RWMutex
 	byID   map[uint32]*segment
@@ -164,6 +165,7 @@ func (ss *segments) next() error {
 	}
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
+	g.origin = ss.origin
 	if err := g.begin(id, end, ss.sync); err != nil {
 		ss.spares = append(ss.spares, g)
 		return err
@@ -310,6 +312,17 @@ func (ss *segments) isHeld() bool {
 	ss.mu.RLock()
 	defer ss.mu.RUnlock()
 	return ss.held
+}
+
+// knownOrigin is what the newest segment says that the log's origin is, 0 when none does.
+func (ss *segments) knownOrigin() (origin uint32) {
+	newest := uint32(0)
+	for id, g := range ss.byID {
+		if id > newest && g.origin != 0 {
+			newest, origin = id, g.origin
+		}
+	}
+	return origin
 }
 
 // has reports whether a segment is there.
