@@ -48,7 +48,7 @@ type segment struct {
 	// now was cut short.
 	reserved int64
 	origin   uint32 // of the log, 0 when it is not known
-	cut      bool // it was
+	cut      bool   // it was
 
 	file    *os.File
 	path    string
