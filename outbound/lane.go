@@ -61,7 +61,7 @@ type lane struct {
 	reserved int  // promised to deliveries whose commit is under way
 	active   int  // workers
 	starting int  // of them, those that have not asked for their first delivery yet
-	limit    int  // how many workers the endpoint bears: halved by trouble, one more for each success
+	limit    int  // how many workers the endpoint bears: halved by trouble, one more for each success, at most initialLimit while it wastes
 	trouble  int  // attempts in a row that failed by the endpoint's fault
 	proven   bool // the latest attempt that said something of the endpoint was a success
 
@@ -377,11 +377,13 @@ func (l *lane) finished(j *job, a *sidehook.Attempt, outcome verdict, behind []s
 	l.lastStatus, l.lastError = a.Status, a.Error
 	var spill []*job
 	switch outcome {
-	case healthy:
+	case healthy, wasteful:
 		l.trouble, l.proven, l.pausedUntil = 0, true, time.Time{}
-		if l.limit < l.e.opts.PerWebhook {
-			l.limit++
+		most := l.e.opts.PerWebhook
+		if outcome == wasteful {
+			most = min(most, initialLimit)
 		}
+		l.limit = min(l.limit+1, most)
 	case troubled:
 		l.trouble++
 		l.proven = false

@@ -43,10 +43,11 @@ func (e *Engine) deliver(l *lane, r *route, j *job) tried {
 		l.putBack(j, err.Error())
 		return tried{attempt: a, request: req, unmade: err}
 	}
-	if !e.post(l, r, a, req, began) {
+	made, cut := e.post(l, r, a, req, began)
+	if !made {
 		return tried{attempt: a, request: req, unmade: errStopped}
 	}
-	return e.conclude(l, r, j, a, req, judge(a))
+	return e.conclude(l, r, j, a, req, judge(a, cut))
 }
 
 // tried is how the turn of a delivery went: the attempt that was recorded, with its request if there was one; or, when
@@ -57,15 +58,16 @@ type tried struct {
 	unmade  error
 }
 
-// post makes the request and fills the attempt; false when the engine gave it up.
-func (e *Engine) post(l *lane, r *route, a *sidehook.Attempt, req *request, began time.Time) bool {
+// post makes the request and fills the attempt; made is false when the engine gave it up. cut: what came back had no end
+// that was worth waiting for.
+func (e *Engine) post(l *lane, r *route, a *sidehook.Attempt, req *request, began time.Time) (made, cut bool) {
 	resp := responses.Get().(*send.Response)
 	defer responses.Put(resp)
 	err := e.opts.Sender.Do(e.work, &send.Request{URL: r.endpoint, Headers: req.headers, Body: req.saved.Body},
 		r.webhook.Timeout, resp)
 	a.Latency = e.now().Sub(began)
 	if err != nil && e.work.Err() != nil {
-		return false // not the endpoint's fault, and not recorded: repeated after the next start
+		return false, false // not the endpoint's fault, and not recorded: repeated after the next start
 	}
 	// A response may have begun, and broken off: what there is of it is recorded with the error.
 	a.Status = resp.Status
@@ -79,7 +81,7 @@ func (e *Engine) post(l *lane, r *route, a *sidehook.Attempt, req *request, bega
 	case a.Outcome.Kind != sidehook.OutcomeDelivered:
 		a.Error = statusText(a.Status)
 	}
-	return true
+	return true, resp.Cut
 }
 
 var responses = sync.Pool{New: func() any { return new(send.Response) }}
@@ -98,12 +100,15 @@ type verdict uint8
 const (
 	neutral  verdict = iota // says nothing, or that the endpoint is alive
 	healthy                 // works
+	wasteful                // works, at the price of a connection and of much that is read for nothing: no more than at first
 	troubled                // down, slow or overloaded: send it less
 	gone                    // 410: does not exist any more
 )
 
-func judge(a *sidehook.Attempt) verdict {
+func judge(a *sidehook.Attempt, cut bool) verdict {
 	switch {
+	case a.Outcome.Kind == sidehook.OutcomeDelivered && cut:
+		return wasteful
 	case a.Outcome.Kind == sidehook.OutcomeDelivered:
 		return healthy
 	case a.Outcome.Kind == sidehook.OutcomeGone:

@@ -42,6 +42,7 @@ func (x *exchange) readBody(h *head) (ended bool, err error) {
 	}
 	if x.room() == 0 {
 		x.resp.Truncated = true
+		x.resp.Cut = h.chunked || h.length >= 0
 		return false, nil
 	}
 	return false, err

@@ -36,6 +36,9 @@ type Response struct {
 	Body []byte
 	// Truncated: the body has, or may have, more than Body.
 	Truncated bool
+	// Cut: there was so much more that it was not worth reading to its end, which cost the connection. It is not set
+	// when the end of the connection would have been the end of the body.
+	Cut bool
 	// Reused: the request went over a kept-alive connection.
 	Reused bool
 }

@@ -233,8 +233,8 @@ func TestBodyLimit(t *testing.T) {
 			e := endpoint(t, srv.URL)
 			for range 2 {
 				resp := mustPost(t, c, e)
-				if !bytes.Equal(resp.Body, body[:min(len(body), kept)]) || resp.Truncated != tc.truncated {
-					t.Fatalf("%d bytes, truncated %t", len(resp.Body), resp.Truncated)
+				if !bytes.Equal(resp.Body, body[:min(len(body), kept)]) || resp.Truncated != tc.truncated || resp.Cut == tc.reused {
+					t.Fatalf("%d bytes, truncated %t, cut %t", len(resp.Body), resp.Truncated, resp.Cut)
 				}
 			}
 			if reused := c.Stats().Reused == 1; reused != tc.reused {
