@@ -266,12 +266,11 @@ func awaitHello(ctx context.Context, requests <-chan received) (*fleetv1.Hello, 
 	defer timer.Stop()
 	select {
 	case r := <-requests:
-		if r.err != nil {
-			return nil, endOf(r.err)
-		}
 		hello := r.request.GetHello()
 		switch {
-		case hello == nil:
+		case r.err != nil && !errors.Is(r.err, io.EOF):
+			return nil, r.err
+		case hello == nil: // also when the stream ended before there was any request
 			return nil, status.Error(codes.InvalidArgument, "the first request must be a hello")
 		case !sidehook.ValidName(hello.GetSidecarId()):
 			return nil, status.Errorf(codes.InvalidArgument, "hello.sidecar_id: must be 1 to %d of A-Z a-z 0-9 _ -",
