@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/sidehook/sidehook/storage"
@@ -165,6 +166,9 @@ func (r *replayer) record(g *segment, info recordInfo, last bool) (torn bool, er
 	}
 	if err != nil {
 		var events int
+		if r.at == 0 {
+			r.at = s.lastAccepted()
+		}
 		list, events = s.salvage(g, &info, blobs, r.at)
 		r.damage("the entries in a record cannot be read; its events were taken from their bodies, its results are lost",
 			"segment", g.id, "commit", info.seq, "events", events, "error", err)
@@ -187,6 +191,25 @@ func (r *replayer) apply(g *segment, info *recordInfo, list *recordOps) error {
 	r.at = max(r.at, commitTime(list.ops, info.seq))
 	s.checkpointIfDue()
 	return r.err
+}
+
+// lastAccepted is when the newest batch was accepted, 0 when there is none that can be read.
+func (s *Store) lastAccepted() (at int64) {
+	_ = s.view(func(m *moment) error {
+		return scanBack(m, []byte{spaceBatch}, seqKey(spaceBatch, math.MaxUint64), func(key, val []byte) (bool, error) {
+			seq, err := seqOf(key)
+			if err != nil {
+				return true, nil
+			}
+			b, err := decodeBatch(seq, val)
+			if err != nil {
+				return true, nil
+			}
+			at = b.accepted
+			return false, nil
+		})
+	})
+	return at
 }
 
 // commitTime is when a commit with events was, 0 when its entries do not tell.
