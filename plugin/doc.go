@@ -23,7 +23,8 @@
 //
 // # What always holds
 //
-//   - Transform is called from several goroutines at once, at most Options.Concurrency; guard what you share.
+//   - Transform is called from several goroutines at once, at most Options.Concurrency; guard what you share. The items
+//     of one call are worked off one by one for as long as that is quick, and together when it is not.
 //   - An event may be shown more than once: after a crash, a restart, or a retry. Transform should depend on nothing but
 //     its input.
 //   - The context ends when the sidecar stops waiting. An item that has not been answered by then is answered for you,

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,6 +214,42 @@ func TestHangingItem(t *testing.T) {
 			}
 		}
 		close(release)
+	})
+}
+
+// TestItemsThatWaitGetTogether: one that waits does not hold up the others of its call for long.
+func TestItemsThatWaitGetTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(func(context.Context, *Item) (*Result, error) {
+			<-time.After(10 * time.Millisecond) // another service's answer
+			return Keep(), nil
+		}, 64)
+		began := time.Now()
+		if _, err := s.Transform(t.Context(), question(make([]string, 64)...)); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took != hurryAfter+10*time.Millisecond {
+			t.Errorf("64 items that take 10 ms each took %s together", took)
+		}
+	})
+}
+
+// TestHelpGrows: items that are quick, but many, get twice the workers after each hurryAfter.
+func TestHelpGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var running, most atomic.Int64
+		s := serve(func(context.Context, *Item) (*Result, error) {
+			most.Store(max(most.Load(), running.Add(1)))
+			<-time.After(hurryAfter/2 + 1) // one, and not two, in the first hurryAfter
+			running.Add(-1)
+			return Keep(), nil
+		}, 64)
+		if _, err := s.Transform(t.Context(), question(make([]string, 40)...)); err != nil {
+			t.Fatal(err)
+		}
+		if n := most.Load(); n < 8 || n > 32 {
+			t.Errorf("%d at once at most", n)
+		}
 	})
 }
 

@@ -66,8 +66,10 @@ func ServeWith(t Transformer, o Options) {
 		o.Logger = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
 	go exitWithParent(o.Logger, os.Getppid())
-	ballast := make([]byte, spare)
-	defer runtime.KeepAlive(ballast)
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" { // the operator's word counts more
+		ballast := make([]byte, spare)
+		defer runtime.KeepAlive(ballast)
+	}
 	streams := &streams{out: os.Stdout, err: os.Stderr}
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: Handshake(),
