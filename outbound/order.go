@@ -49,12 +49,14 @@ type order struct {
 
 // keyed is what is known of one ordering key. Times are Unix nanoseconds.
 type keyed struct {
-	// turn is the delivery whose turn it is: at the front of the ring, being attempted, or attempted and not durable yet.
+	// turn is the delivery whose turn it is: being attempted, attempted and not durable yet, or in the ring, before all
+	// whose turn it is not.
 	turn *job
-	// parked deliveries are claimed and wait for their turn.
+	// parked deliveries are claimed and wait for their turn; none while it is nobody's.
 	parked []*job
 	inRing int // of its jobs, turn included
-	// waiting is the delivery that was tried and waits for its retry: it goes first whenever it is due.
+	// waiting is the delivery that was tried last and not done with: while it waits for its retry it goes first whenever
+	// it is due.
 	waiting sidehook.DeliveryID
 	// last is the latest time at which something of it was put back: see order. It never falls.
 	last int64
@@ -80,7 +82,7 @@ func keyOf(orderingKey string) uint64 { return max(1, maphash.String(keySeed, or
 
 // ordered makes a job take its turn, if its event has an ordering key; false: there is no room to remember the key.
 func (o *order) ordered(j *job, c *storage.Claimed) bool {
-	if c.Event.OrderingKey == "" || j.test {
+	if c.Event.OrderingKey == "" {
 		return true
 	}
 	key := keyOf(c.Event.OrderingKey)
@@ -131,11 +133,8 @@ func (l *lane) takeTurn(j *job) bool {
 		return true
 	case k.tooEarly(j):
 		l.putAway(l.behind(k, j))
-	case k.turn == nil && len(k.parked) == 0:
+	case k.turn == nil:
 		k.turn, j.began = j, l.e.now().UnixNano()
-		if j.id == k.waiting {
-			k.waiting = sidehook.DeliveryID{}
-		}
 		return true
 	case l.order.parked < l.ringCap():
 		k.parked = append(k.parked, j)
@@ -157,7 +156,7 @@ func (l *lane) spread(k *keyed, j *job) []storage.Unclaimed {
 
 // behind takes what is behind a job of a key out of the ring and says where it goes, the job first; mu is held.
 func (l *lane) behind(k *keyed, j *job) []storage.Unclaimed {
-	jobs := append([]*job{j}, l.ring.extract(func(o *job) bool { return o.order == j.order && o.key == j.key && o != k.turn })...)
+	jobs := append([]*job{j}, l.ring.extract(func(o *job) bool { return o.order == j.order && o.key == j.key })...)
 	k.inRing -= len(jobs) - 1
 	back := make([]storage.Unclaimed, len(jobs))
 	for i, j := range jobs {
@@ -247,17 +246,13 @@ func (l *lane) endTurn(j *job) {
 		l.ring.pushFront(k.turn)
 		k.inRing++
 	}
-	if l.forgettable(k) {
-		delete(l.order.keys, j.key)
-	}
 	l.settle()
 }
 
 // forgettable reports whether nothing of a key is in memory, and nothing in the queue stands where it was put back: that
-// was claimed, once everything due until then has been; mu is held. What a load under way has claimed has to know of what
-// was put back meanwhile.
+// was claimed, once everything due until then has been; mu is held.
 func (l *lane) forgettable(k *keyed) bool {
-	return k.turn == nil && len(k.parked) == 0 && k.inRing == 0 && !(l.loading && k.movedIn == l.loads) &&
+	return k.turn == nil && k.inRing == 0 &&
 		(k.last == 0 || l.moving == 0 && (l.nextDue.IsZero() || l.nextDue.UnixNano() > k.last))
 }
 
@@ -311,12 +306,8 @@ func (l *lane) take(claimed []storage.Claimed) (back []storage.Unclaimed) {
 		}
 		if k := l.keyedOf(j); k != nil && k.movedIn == l.loads {
 			k.inRing--
-			u := storage.Unclaimed{ID: c.ID, Webhook: l.key}
-			if k.tooEarly(j) {
-				u.DueAt = time.Unix(0, k.last)
-			}
-			back = append(back, u)
-			l.notePutBack(j, u.DueAt)
+			back = append(back, storage.Unclaimed{ID: c.ID, Webhook: l.key})
+			l.notePutBack(j, time.Time{})
 			continue
 		}
 		l.ring.pushBack(j)

@@ -64,6 +64,10 @@ func TestOrderUsesItsTurns(t *testing.T) {
 						<-arrived
 					}
 					k.publish(batch...)
+					synctest.Wait()
+					if n := k.engine.Webhooks()[0].InMemory; n > 1024+64+256 {
+						t.Fatalf("%d deliveries are in memory", n)
+					}
 				}
 				for ; out < total; out++ {
 					<-arrived

@@ -2,6 +2,7 @@ package outbound_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ type steps struct {
 	claims int // so far, those that gave something
 	hold   int // the number of the claim to be held
 	gate   chan struct{}
+	backs  chan struct{} // nothing is put back before it is closed
 	moved  int
 	behind bool // results are held, until durable
 	held   []func()
@@ -59,10 +61,23 @@ func (s *steps) holdClaim(n int) (release func()) {
 	return func() { close(gate) }
 }
 
+// holdUnclaims has nothing put back until release is called.
+func (s *steps) holdUnclaims() (release func()) {
+	gate := make(chan struct{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.backs = gate
+	return func() { close(gate) }
+}
+
 func (s *steps) Unclaim(ctx context.Context, back []storage.Unclaimed) error {
 	s.mu.Lock()
 	s.moved += len(back)
+	gate := s.backs
 	s.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
 	return s.Store.Unclaim(ctx, back)
 }
 
@@ -225,6 +240,7 @@ func TestOrderAfterAShorterWait(t *testing.T) {
 		}
 		k.wait(2 * time.Hour)
 		k.want("in the end", k.asked(), "a0 a0 a0 a1 a2")
+		k.want("in memory", k.engine.Webhooks()[0].InMemory, 0)
 	})
 }
 
@@ -242,7 +258,52 @@ func TestOrderOfWhatIsClaimedMeanwhile(t *testing.T) {
 			synctest.Wait()
 			release() // of 2; 3 came too early, and 1 went back with it
 			synctest.Wait()
-			k.want("asked", k.asked(), "a1 a2 a3")
+			k.publish(keyedEvent("b", 0)) // there is room for one key
+			k.wait(time.Second)
+			k.want("asked", k.asked(), "a1 a2 a3 b0")
+		}, func(o *outbound.Options) { o.MaxKeys = 1 })
+	})
+	t.Run("another key does not have it forgotten", func(t *testing.T) {
+		stepped(t, func(k *kit, s *steps) {
+			k.put(time.Now().Add(time.Minute), keyedEvent("a", 1), keyedEvent("b", 0))
+			k.put(time.Time{}, keyedEvent("a", 3))
+			<-time.After(2 * time.Minute)
+			k.restart()
+			s.most = 2
+			release := s.holdClaim(2)
+			k.apply(webhook("w", inOrder))
+			synctest.Wait()
+			release() // of b0; both of a were put back meanwhile
+			k.wait(time.Minute)
+			k.want("asked", k.asked(), "b0 a1 a3")
+		})
+	})
+	t.Run("the one before fails for long", func(t *testing.T) {
+		stepped(t, func(k *kit, s *steps) {
+			answer := make(chan int)
+			k.recv.answer = func(n int, s sent) (int, string, error) {
+				if n == 1 {
+					return <-answer, "", nil
+				}
+				return 200, "", nil
+			}
+			s.most = 1
+			release := s.holdClaim(3)
+			k.apply(webhook("w", inOrder, slowRetry))
+			k.publish(keyedEvent("a", 0), keyedEvent("a", 1), keyedEvent("a", 2))
+			synctest.Wait()
+			answer <- 404
+			synctest.Wait()
+			release() // of 2
+			synctest.Wait()
+			next := k.engine.Webhooks()[0].NextDue
+			for _, d := range k.deliveries(storage.Query{}) {
+				if d.NextAttempt.Before(next) {
+					t.Errorf("%s is due at %s, and the lane wakes up at %s", d.EventID, d.NextAttempt, next)
+				}
+			}
+			k.wait(2 * time.Hour)
+			k.want("asked", k.asked(), "a0 a0 a1 a2")
 		})
 	})
 	t.Run("the one before fails", func(t *testing.T) {
@@ -351,15 +412,18 @@ func TestOrderOfTheRecalled(t *testing.T) {
 // TestOrderOfWhatWaitsForASecret: an event whose turn it is, but that cannot be sent, keeps nobody waiting once it can,
 // though the webhook was switched off meanwhile, and its key makes room for another.
 func TestOrderOfWhatWaitsForASecret(t *testing.T) {
-	stepped(t, func(k *kit, _ *steps) {
+	stepped(t, func(k *kit, s *steps) {
 		w := webhook("w", inOrder)
 		k.applySnapshot(snapshot([]*sidehook.Webhook{w}, nil))
 		k.publish(keyedEvent("a", 0), keyedEvent("a", 1))
 		k.wait(time.Second)
 		off := webhook("w", inOrder, func(w *sidehook.Webhook) { w.Status = sidehook.WebhookDisabled })
+		release := s.holdUnclaims()
 		k.applySnapshot(snapshot([]*sidehook.Webhook{off}, nil))
 		synctest.Wait()
 		k.apply(w)
+		synctest.Wait()
+		release() // of both
 		k.wait(time.Second)
 		k.want("asked", k.asked(), "a0 a1")
 		k.publish(keyedEvent("b", 0))
@@ -387,4 +451,107 @@ func TestOrderSwitchedOff(t *testing.T) {
 		k.want("asked without", len(k.recv.all()), 3)
 		answer <- 200
 	})
+}
+
+// TestOrderWaitsForWhatIsPutBack: nothing is claimed while what stands before it is on its way back to the queue.
+func TestOrderWaitsForWhatIsPutBack(t *testing.T) {
+	stepped(t, func(k *kit, s *steps) {
+		answer := make(chan int)
+		k.recv.answer = func(n int, _ sent) (int, string, error) {
+			if n == 1 {
+				return <-answer, "", nil
+			}
+			return 200, "", nil
+		}
+		k.apply(webhook("w", inOrder))
+		k.publish(keyedEvent("a", 0), keyedEvent("a", 1))
+		synctest.Wait()
+		release := s.holdUnclaims()
+		k.apply(webhook("w", inOrder, func(w *sidehook.Webhook) { w.Status = sidehook.WebhookDisabled }))
+		synctest.Wait()
+		k.apply(webhook("w", inOrder))
+		k.publish(keyedEvent("a", 2))
+		synctest.Wait()
+		release() // of 1
+		synctest.Wait()
+		answer <- 200
+		synctest.Wait()
+		k.want("asked", k.asked(), "a0 a1 a2")
+	})
+}
+
+// hanging makes requests for events of the keys z wait for their answers, and gives those.
+func (k *kit) hanging() (answers chan int) {
+	answers = make(chan int)
+	k.recv.answer = func(_ int, s sent) (int, string, error) {
+		if s.headers["webhook-id"][0] == 'z' {
+			return <-answers, "", nil
+		}
+		return 200, "", nil
+	}
+	return answers
+}
+
+// TestOrderOfWhatIsSpilled: what an endpoint in trouble has memory emptied of is delivered later, and its keys make room for
+// others then.
+func TestOrderOfWhatIsSpilled(t *testing.T) {
+	stepped(t, func(k *kit, _ *steps) {
+		answers := k.hanging()
+		k.apply(webhook("w", inOrder, slowRetry))
+		publish := func(prefix string, n int) {
+			var events []*sidehook.Event
+			for i := range n {
+				events = append(events, keyedEvent(fmt.Sprint(prefix, i), 0))
+			}
+			k.publish(events...)
+			synctest.Wait()
+		}
+		publish("z", 8)
+		publish("k", 100)
+		k.want("requests while eight hang", len(k.recv.all()), 8)
+		for n := range 8 {
+			answers <- []int{503, 200}[n/3%2]
+			synctest.Wait()
+		}
+		k.wait(time.Minute)
+		k.want("requests once they do not", len(k.recv.all()), 8+100)
+		close(answers) // of status 0
+		publish("n", 60)
+		k.wait(time.Second)
+		k.want("requests for other keys", len(k.recv.all()), 8+100+60)
+	}, func(o *outbound.Options) { o.PerWebhook, o.MaxKeys = 8, 110 })
+}
+
+// TestOrderOfTurnsAtAnEndpointInTrouble: what has its turn keeps it when memory is emptied.
+func TestOrderOfTurnsAtAnEndpointInTrouble(t *testing.T) {
+	stepped(t, func(k *kit, s *steps) {
+		const keys = 24
+		answers := k.hanging()
+		s.behind = true
+		k.apply(webhook("w", inOrder, slowRetry))
+		for key := range keys {
+			k.publish(keyedEvent(fmt.Sprint("k", key), 0), keyedEvent(fmt.Sprint("k", key), 1))
+			synctest.Wait()
+		}
+		for key := range 8 {
+			k.publish(keyedEvent(fmt.Sprint("z", key), 0))
+			synctest.Wait()
+		}
+		k.want("requests", len(k.recv.all()), keys+8)
+		for range keys {
+			s.durable() // the second one of a key has its turn, but all workers wait
+		}
+		for n := range 8 {
+			answers <- []int{503, 200}[n/3%2]
+			synctest.Wait()
+		}
+		for len(s.held) > 0 {
+			s.durable()
+		}
+		k.wait(time.Minute)
+		k.want("requests in the end", len(k.recv.all()), 2*keys+8)
+		for len(s.held) > 0 {
+			s.durable()
+		}
+	}, func(o *outbound.Options) { o.PerWebhook = 8 })
 }
