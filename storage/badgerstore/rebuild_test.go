@@ -556,3 +556,44 @@ func TestRebuiltIsTold(t *testing.T) {
 	}
 	fmt.Fprintln(t.Output(), r)
 }
+
+// TestStrayBlock: a block that was moved by a record whose entries are damaged takes the place of the one that is gone, in
+// the batch that it belongs to and no other.
+func TestStrayBlock(t *testing.T) {
+	s := openStore(t, t.TempDir(), Options{})
+	p := appendOne(t, s, 1, storage.Placement{Webhook: key("w"), Queued: true})
+	var b *batch
+	must(t, s.view(func(m *moment) (err error) {
+		b, err = readBatch(m, p[0].ID.Batch)
+		return err
+	}))
+	there := b.blocks[0].ref
+	data, err := s.segs.read(there)
+	must(t, err)
+	bl, err := decodeBlock(data)
+	must(t, err)
+	gone := there
+	gone.seg = 999
+	for name, c := range map[string]struct {
+		is       blobRef
+		accepted int64
+		want     blobRef
+		found    bool
+	}{
+		"gone":               {gone, b.accepted, there, true},
+		"still there":        {there, b.accepted, there, true},
+		"of another batch":   {gone, b.accepted + 1, gone, false},
+		"of an earlier time": {gone, b.accepted - 1, gone, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.strays = []stray{{ref: there, block: bl}}
+			defer func() { s.strays = nil }()
+			tried := *b
+			tried.accepted, tried.blocks = c.accepted, []blockAt{{b.blocks[0].last, c.is}}
+			(&reconciler{s: s}).findStrays(&tried)
+			if tried.blocks[0].ref != c.want || s.strays[0].found != c.found {
+				t.Errorf("the block is at %v, found: %v", tried.blocks[0].ref, s.strays[0].found)
+			}
+		})
+	}
+}
