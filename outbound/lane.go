@@ -64,6 +64,7 @@ type lane struct {
 	limit    int  // how many workers the endpoint bears: halved by trouble, one more for each success, at most initialLimit while it wastes
 	trouble  int  // attempts in a row that failed by the endpoint's fault
 	proven   bool // the latest attempt that said something of the endpoint was a success
+	wasteful bool // that success was wasteful
 
 	nextDue time.Time // earliest known in the store's queue; zero: nothing there
 	noted   time.Time // as nextDue, of what came while loading
@@ -278,7 +279,7 @@ func (l *lane) next(first bool) (*job, *route) {
 			break
 		}
 		if l.takeTurn(j) {
-			l.rate.take(l.route.webhook.RateLimit, now)
+			l.rate.take(l.rateLimit(l.route), now)
 			return j, l.route
 		}
 	}
@@ -380,7 +381,7 @@ func (l *lane) finished(j *job, a *sidehook.Attempt, outcome verdict, behind []s
 	case healthy, wasteful:
 		l.trouble, l.proven, l.pausedUntil = 0, true, time.Time{}
 		most := l.e.opts.PerWebhook
-		if outcome == wasteful {
+		if l.wasteful = outcome == wasteful; l.wasteful {
 			most = min(most, initialLimit)
 		}
 		l.limit = min(l.limit+1, most)

@@ -125,7 +125,7 @@ func (l *lane) attemptNow(r *route, j *job, turn chan<- testTurn) {
 		turn <- testTurn{err: sidehook.ErrStopping}
 		return
 	}
-	l.rate.take(r.webhook.RateLimit, l.e.now())
+	l.rate.take(l.rateLimit(r), l.e.now())
 	l.e.inMemory.Add(1)
 	if l.active > 0 {
 		l.e.inFlight.Add(1)

@@ -18,12 +18,14 @@ type cutSender struct {
 	mu        sync.Mutex
 	now, most int
 	cut       bool
+	last      time.Time
 }
 
 func (s *cutSender) Do(_ context.Context, _ *send.Request, _ time.Duration, resp *send.Response) error {
 	s.mu.Lock()
 	s.now++
 	s.most = max(s.most, s.now)
+	s.last = time.Now()
 	*resp = send.Response{Status: 200, Truncated: s.cut, Cut: s.cut}
 	s.mu.Unlock()
 	<-time.After(10 * time.Millisecond)
@@ -33,19 +35,21 @@ func (s *cutSender) Do(_ context.Context, _ *send.Request, _ time.Duration, resp
 	return nil
 }
 
-// during says how many requests there were at once, at most, while answers were cut or were not.
-func (s *cutSender) during(cut bool, f func()) int {
+// during says how many requests there were at once, at most, and how long they took all together, while answers were
+// cut or were not.
+func (s *cutSender) during(cut bool, f func()) (most int, took time.Duration) {
 	s.mu.Lock()
 	s.cut, s.most = cut, 0
 	s.mu.Unlock()
+	began := time.Now()
 	f()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.most
+	return s.most, s.last.Sub(began)
 }
 
 // TestCutAnswersGetNoMore: an endpoint whose answers have no end worth waiting for is delivered to, but gets no more at
-// once than at first; as soon as they end it gets as much as any other.
+// once than at first, and a hundred a second; as soon as they end it gets as much as any other.
 func TestCutAnswersGetNoMore(t *testing.T) {
 	const first, most, events = 8, 32, 400
 	sender := &cutSender{}
@@ -65,15 +69,17 @@ func TestCutAnswersGetNoMore(t *testing.T) {
 				t.Fatalf("%d of %d delivered", c.Delivered, sent)
 			}
 		}
-		if n := sender.during(true, load); n != first {
-			t.Errorf("%d at once while answers are cut, want %d", n, first)
+		slow := (events - 2*first) * time.Second / 100
+		if n, took := sender.during(true, load); n != first || took < slow || took > slow+time.Second {
+			t.Errorf("%d at once in %s while answers are cut, want %d in %s", n, took, first, slow)
 		}
-		if n := sender.during(false, load); n != most {
-			t.Errorf("%d at once while they are not, want %d", n, most)
+		sender.during(false, load) // the first of them knows of the others no better
+		if n, took := sender.during(false, load); n != most || took > time.Second {
+			t.Errorf("%d at once in %s while they are not, want %d at full speed", n, took, most)
 		}
 		sender.during(true, load)
-		if n := sender.during(true, load); n != first {
-			t.Errorf("%d at once when they are cut again, want %d", n, first)
+		if n, took := sender.during(true, load); n != first || took < slow {
+			t.Errorf("%d at once in %s when they are cut again, want %d in %s", n, took, first, slow)
 		}
 	}, func(o *outbound.Options) { o.Sender, o.PerWebhook = sender, most })
 }

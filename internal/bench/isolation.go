@@ -23,6 +23,9 @@ const (
 	allTroubles = "all at once"
 	// hangingHooks is how many endpoints hang.
 	hangingHooks = 100
+	// What waits for each endpoint that hangs, and for each of the others.
+	hangingBacklog = 500
+	singleBacklog  = 60_000
 	// patience is how long an attempt at an endpoint in trouble may take.
 	patience = time.Second
 )
@@ -31,18 +34,18 @@ const (
 func ratioOf(name string) string { return name + ": ratio to the rate without" }
 
 // isolationRow measures the rate of a healthy endpoint alone, then while others are in trouble, each trouble by itself
-// and then all together, and alone again. Those in trouble want the same events as the healthy one, so that their lanes
-// are as busy as it; the closed loop waits for deliveries to the healthy one only.
+// and then all together, and alone again. Those in trouble have a backlog of events of their own, which lasts for the
+// whole run, so that their lanes do all the time what they are let do; what it costs to take in events for a hundred
+// webhooks more is the business of the rows on fan-out.
 //
 // A closed loop uses all the CPU there is, so what a trouble costs the healthy endpoint loses, even where nobody waits for
 // anybody. That share is told beside each ratio: how much of the CPU of sidecar, receiver and publisher together, and of the
-// sidecar's alone, did not go into the healthy endpoint's deliveries, by what those cost without trouble. Legitimately in it
-// are: matching an event for a hundred webhooks more, writing down where they stand and telling their lanes; requests that
-// hang, each at most patience long, until the lane's limit and circuit hold them back; and the answers of the endless
-// endpoint, which count as successes, so that it gets as much as a healthy one, at the price of a connection each, both its
-// ends being on this machine, and up to 128 kB. The endpoints that are busy, have no name or no TLS should cost next to
-// nothing. A ratio that is lower than what the share leaves means that the healthy lane waited for something. Two more runs
-// leave CPU to all: an open loop, alone and beside all troubles, where only what waits for others can be late.
+// sidecar's alone, did not go into the healthy endpoint's deliveries, by what those cost without trouble. In it are requests
+// that hang, each at most patience long, until the lane's limit and circuit hold them back; and the answers of the endless
+// endpoint, which count as successes, at the price of a connection each, both its ends being on this machine, and up to
+// 128 kB. The endpoints that are busy, have no name or no TLS should cost next to nothing. A ratio that is lower than what
+// the share leaves means that the healthy lane waited for something. Two more runs leave CPU to all: an open loop, alone and
+// beside all troubles, where only what waits for others can be late.
 func isolationRow(b *bench) error {
 	b.set.warmUp, b.set.duration = min(b.set.warmUp, time.Second), min(b.set.duration, 3*time.Second) // there are ten runs
 	troubles, stop, err := b.troubles()
@@ -111,19 +114,43 @@ func (b *bench) isolationOpen(t trouble) error {
 func (b *bench) beside(t trouble, l load) (f figures, err error) {
 	spec := sidecarSpec{hooks: append(b.hooks(1), t.hooks...), resolv: t.resolv, hangs: len(t.hooks) > 0}
 	spec.hooks[0].answer = http.StatusOK
-	err = b.with(spec, len(spec.hooks), func(s *sidecar, p *publisher) (err error) {
-		p.arrive = 1
+	err = b.with(spec, 1, func(s *sidecar, p *publisher) (err error) {
+		if err := b.keepBusy(s, t.hooks); err != nil {
+			return err
+		}
 		if f, err = b.run(s, p, l); err != nil {
 			return err
 		}
 		if err := b.awaitTrouble(s, spec.hooks); err != nil {
 			return err
 		}
+		if pending, err := s.pending(); err != nil || pending == 0 && len(t.hooks) > 0 {
+			return errors.Join(err, errors.New("nothing is pending at the end: those in trouble were not busy all the time"))
+		}
 		attempts, err := s.metric("sidehook_attempts_total")
 		f.others = max(0, attempts-float64(p.next))
 		return err
 	})
 	return f, errors.Join(err, b.recv.reset())
+}
+
+// keepBusy gives endpoints in trouble what they are busy with.
+func (b *bench) keepBusy(s *sidecar, hooks []hook) error {
+	for typ, events := range map[string]uint64{backlogType: hangingBacklog, singleType: singleBacklog} {
+		n := 0
+		for i := range hooks {
+			if hooks[i].Event == typ {
+				n++
+			}
+		}
+		if n == 0 {
+			continue
+		}
+		if err := b.publishBacklog(s, typ, n, events); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // awaitTrouble waits until every endpoint has failed in the way it should: otherwise the row would show nothing.
@@ -187,7 +214,7 @@ func (b *bench) troubles() (all []trouble, stop func() error, err error) {
 		return nil, nil, err
 	}
 	to := func(url string, answer int) []hook {
-		return []hook{{URL: url, Event: liveType, Timeout: patience, answer: answer}}
+		return []hook{{URL: url, Event: singleType, Timeout: patience, answer: answer}}
 	}
 	slow := trouble{name: "slow DNS", hooks: to("http://slow.example:"+port+"/", 0), resolv: silentResolv}
 	dns, err := startSilentDNS()
@@ -196,7 +223,9 @@ func (b *bench) troubles() (all []trouble, stop func() error, err error) {
 	}
 	hanging := trouble{name: "hanging"}
 	for i := range hangingHooks {
-		hanging.hooks = append(hanging.hooks, to("http://"+loopback(i)+":"+port+hangPath, 0)...)
+		h := to("http://"+loopback(i)+":"+port+hangPath, 0)
+		h[0].Event = backlogType
+		hanging.hooks = append(hanging.hooks, h...)
 	}
 	all = []trouble{
 		hanging,

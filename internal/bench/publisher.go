@@ -19,6 +19,7 @@ import (
 const (
 	liveType    = "livestream.channel.live"
 	backlogType = "mediaVOD.job.done"
+	singleType  = "mediaVOD.job.failed"
 )
 
 // envelope is how many bytes the format standard adds to an event's data.

@@ -60,13 +60,8 @@ const (
 )
 
 // makeBacklog publishes events that nobody takes, and checks that their deliveries are pending.
-func (b *bench) makeBacklog(s *sidecar) (err error) {
-	p, err := b.publisher(s, backlogType, backlogHooks)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.close()) }()
-	if err := p.publishAll(b.ctx, backlogEvents, maxOpenBatch); err != nil {
+func (b *bench) makeBacklog(s *sidecar) error {
+	if err := b.publishBacklog(s, backlogType, backlogHooks, backlogEvents); err != nil {
 		return err
 	}
 	pending, err := s.pending()
@@ -74,6 +69,16 @@ func (b *bench) makeBacklog(s *sidecar) (err error) {
 		err = fmt.Errorf("%d deliveries are pending, want %d", pending, backlogHooks*backlogEvents)
 	}
 	return err
+}
+
+// publishBacklog publishes events of a type that so many webhooks want.
+func (b *bench) publishBacklog(s *sidecar, typ string, hooks int, events uint64) (err error) {
+	p, err := b.publisher(s, typ, hooks)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	return p.publishAll(b.ctx, events, maxOpenBatch)
 }
 
 // deadPeersRow measures the same rate twice, in two sidecars of which one has a backlog for endpoints that refuse.
