@@ -126,8 +126,11 @@ func fillAll(t *testing.T) (folders map[string]string, l *ledger) {
 		must(t, s.Unclaim(ctx, back))
 	}
 	must(t, s.Flush(ctx))
+	must(t, crashing{s}.Close())
 	crashed := filepath.Join(parent, "crashed")
 	must(t, os.CopyFS(crashed, os.DirFS(dir)))
+	s, err = Open(dir, smallStore)
+	must(t, err)
 	must(t, s.Close())
 	return map[string]string{"closed": dir, "crashed": crashed}, l
 }
@@ -357,6 +360,7 @@ func claimEvery(t *testing.T, s *Store) map[delivery]bool {
 			}
 		}
 	}
+	must(t, s.Flush(ctx)) // what cannot be read is dropped
 	if n := s.Stats().Pending; n != int64(len(ids)) {
 		t.Errorf("%d are pending, %d were claimed", n, len(ids))
 	}
