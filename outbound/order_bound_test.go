@@ -196,3 +196,26 @@ func TestOrderOfAsManyKeysAsAreKnown(t *testing.T) {
 		}
 	})
 }
+
+// TestOrderKnowsWhatIsInMemory: a key that has something in memory, waiting or being attempted, is not forgotten to make
+// room for another.
+func TestOrderKnowsWhatIsInMemory(t *testing.T) {
+	stepped(t, func(k *kit, s *steps) {
+		answers := k.hanging()
+		s.most = 1
+		k.apply(webhook("w", inOrder))
+		k.publish(keyedEvent("a", 0), keyedEvent("b", 0)) // a is read, then b, then a is attempted
+		synctest.Wait()
+		k.want("asked at once", k.asked(), "a0")
+		k.wait(time.Second)
+		k.want("asked when there is room", k.asked(), "a0 b0")
+		k.publish(keyedEvent("z", 0))
+		k.wait(time.Second)
+		k.publish(keyedEvent("a", 1))
+		k.wait(time.Minute)
+		k.want("asked while z is attempted", k.asked(), "a0 b0 z0")
+		answers <- 200
+		k.wait(2 * time.Minute)
+		k.want("asked in the end", k.asked(), "a0 b0 z0 a1")
+	}, func(o *outbound.Options) { o.PerWebhook, o.MaxKeys = 2, 1 })
+}
