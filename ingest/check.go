@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/sidehook/sidehook"
 	"github.com/sidehook/sidehook/internal/jsonvalid"
@@ -67,7 +68,7 @@ func (s *Server) validate(e *sidehook.Event) error {
 	switch {
 	case len(data) > s.opts.MaxData:
 		return &fieldError{"data", fmt.Errorf("%d bytes is over the limit of %d: %w", len(data), s.opts.MaxData, sidehook.ErrTooLarge)}
-	case len(data) > 0 && e.IsJSON() && !jsonvalid.Valid(data):
+	case len(data) > 0 && e.IsJSON() && !(utf8.Valid(data) && jsonvalid.Valid(data)):
 		return sidehook.Fieldf("data", "is not valid JSON although data_content_type is %q", e.DataContentType)
 	}
 	return nil

@@ -67,6 +67,7 @@ var badBatches = []badBatch{
 	{"unknown app", func(e *eventsv1.Event) { e.App = "nobody" }, codes.NotFound, "events[1].app", `"nobody"`},
 	{"time out of range", func(e *eventsv1.Event) { e.Time = &timestamppb.Timestamp{Nanos: -1} }, codes.InvalidArgument, "events[1].time", "Timestamp"},
 	{"data not JSON", func(e *eventsv1.Event) { e.Data = []byte(`{"a":`) }, codes.InvalidArgument, "events[1].data", "not valid JSON"},
+	{"data not UTF-8", func(e *eventsv1.Event) { e.Data = []byte("{\"a\":\"\xff\"}") }, codes.InvalidArgument, "events[1].data", "not valid JSON"},
 	{"media type", func(e *eventsv1.Event) { e.DataContentType = "text/" }, codes.InvalidArgument, "events[1].data_content_type", "media type"},
 	{"extension name", func(e *eventsv1.Event) { e.Extensions = map[string]string{"X-Y": ""} }, codes.InvalidArgument, "events[1].extensions", "X-Y"},
 	{"extension value", func(e *eventsv1.Event) { e.Extensions = map[string]string{"x": "\x00"} }, codes.InvalidArgument, "events[1].extensions.x", "control"},
