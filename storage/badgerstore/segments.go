@@ -63,6 +63,7 @@ type segments struct {
 
 	damaged atomic.Int64 // records and blobs that could not be read
 	failed  error        // why a new segment could not be made; then the current one grows
+	usual   int          // size of recent records, about
 	held    bool         // what is live is not known yet, so that nothing is given up
 }
 
@@ -199,7 +200,8 @@ func (ss *segments) write(rec []byte) error {
 	}
 	_, err := g.file.WriteAt(rec, g.end)
 	if err == nil && ss.sync {
-		g.writeAhead(g.end+int64(len(rec)), len(rec))
+		ss.usual += (len(rec) - ss.usual) / 8
+		g.writeAhead(g.end+int64(len(rec)), ss.usual)
 		err = unix.Fdatasync(int(g.file.Fd()))
 	}
 	if err != nil {
@@ -211,7 +213,8 @@ func (ss *segments) write(rec []byte) error {
 }
 
 // What is written ahead of small records, in bytes. To sync the first write to a block costs the file system an entry
-// in its journal, about 12 kB; to sync a later one does not. Beyond smallRecord the zeros weigh as much as that.
+// in its journal, about 12 kB; to sync a later one does not. Beyond smallRecord the zeros weigh as much as that, and where
+// large ones come between, the zeros are written over before they have served.
 const (
 	smallRecord = 8 << 10
 	aheadBytes  = 512 << 10
@@ -219,15 +222,15 @@ const (
 
 var zeros [4 << 10]byte
 
-// writeAhead writes zeros behind a small record that reached blocks never written before, so that the next ones do not.
-// A large record gains too little for what it costs.
-func (g *segment) writeAhead(end int64, size int) {
+// writeAhead writes zeros behind a record that reached blocks never written before, so that the next ones do not, when
+// records are usually small. Large ones gain too little for what it costs.
+func (g *segment) writeAhead(end int64, usual int) {
 	if end <= g.written {
 		return
 	}
 	g.written = end
 	room := min(g.size-end, aheadBytes)
-	if size > smallRecord || room <= 0 {
+	if usual > smallRecord || room <= 0 {
 		return
 	}
 	// In small steps, for a later write dirties, and has written, the whole of what one write has brought to memory.
