@@ -1,10 +1,7 @@
 package docstest
 
 import (
-	"cmp"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,25 +22,10 @@ func TestFuzzing(t *testing.T) {
 		}
 	}
 	target := regexp.MustCompile(`(?m)^func (Fuzz\w+)\(`)
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != root {
-			return cmp.Or(err, error(fs.SkipDir))
+	for _, file := range files(t, "*_test.go") {
+		for _, m := range target.FindAllStringSubmatch(read(t, file).text, -1) {
+			inTree = append(inTree, path.Dir(file)+" "+m[1])
 		}
-		if !strings.HasSuffix(path, "_test.go") {
-			return nil
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		folder, err := filepath.Rel(root, filepath.Dir(path))
-		for _, m := range target.FindAllStringSubmatch(string(text), -1) {
-			inTree = append(inTree, filepath.ToSlash(folder)+" "+m[1])
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	slices.Sort(onPage)
 	slices.Sort(inTree)

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -30,22 +31,29 @@ func read(t *testing.T, name string) page {
 // pages lists the Markdown files of the repository that are not ignored.
 func pages(t *testing.T) []page {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md")
-	cmd.Dir = root
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("git ls-files: %v", err)
-	}
 	var all []page
-	for name := range strings.FieldsSeq(string(out)) {
-		if _, err := os.Stat(filepath.Join(root, name)); err == nil { // not one that is deleted but not committed
-			all = append(all, read(t, name))
-		}
+	for _, name := range files(t, "*.md") {
+		all = append(all, read(t, name))
 	}
 	if len(all) < 5 {
 		t.Fatalf("only %d pages found: looking in the wrong place", len(all))
 	}
 	return all
+}
+
+// files lists the files of the repository whose names match and that are not ignored, from the root.
+func files(t *testing.T, pattern string) []string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "git", "ls-files", "--cached", "--others", "--exclude-standard", pattern)
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("git ls-files: %v", err)
+	}
+	return slices.DeleteFunc(strings.Fields(string(out)), func(name string) bool {
+		_, err := os.Stat(filepath.Join(root, name))
+		return err != nil // one that is deleted but not committed
+	})
 }
 
 // block is a fenced block: its language, its lines and the number of the first of them in the page.
