@@ -128,7 +128,8 @@ func (x *exchange) run(cn *conn) error {
 func (x *exchange) write() error {
 	if !x.split {
 		out := x.out
-		if s := x.cn.direct(); s != nil {
+		// A new connection may have brought something before the request, which roundTrip would not see.
+		if s := x.cn.direct(); s != nil && x.resp.Reused {
 			wrote, n, err := s.roundTrip(out, x.in.buf)
 			if out = out[wrote:]; len(out) == 0 {
 				x.in.brought(n, err)

@@ -448,3 +448,20 @@ func TestEarlyAnswer(t *testing.T) {
 		t.Errorf("%+v %v", resp, err)
 	}
 }
+
+// A receiver that answers whoever connects, such as nc with an answer for its input, has answered before the request is
+// out, and says no more.
+func TestAnswerBeforeTheRequest(t *testing.T) {
+	srv := newRawServer(t, func(c net.Conn, r *bufio.Reader) {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+		_, _ = readRequest(r)
+		untilClosed(c)
+	})
+	c := newClient(t, send.Options{})
+	e := srv.endpoint()
+	for range 500 { // whether the answer or the request is first is chance
+		if resp := mustPost(t, c, e); string(resp.Body) != "ok" {
+			t.Fatalf("%+v", resp)
+		}
+	}
+}

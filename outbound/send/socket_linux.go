@@ -135,6 +135,9 @@ func (s *socket) failed(op string, err error) error {
 // roundTrip writes a request and waits for the first bytes of the response, without asking for them before they can be
 // there. wrote tells how much of the request went out: all of it before anything is read, less when the socket takes no
 // more just now or failed, so that the rest is Write's. The errors are those of Write or Read.
+//
+// What came before the call, and the netpoller has told of, is not noticed until more comes or the connection is reset:
+// it is for connections that were quiet a moment ago.
 func (s *socket) roundTrip(request, response []byte) (wrote, n int, err error) {
 	s.wr, s.rd = transfer{buf: request}, transfer{buf: response}
 	err = s.raw.Read(s.tripOnce)
