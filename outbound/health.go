@@ -101,6 +101,9 @@ func (h *HealthChanges) Next(limit int) (changed []WebhookHealth, more bool) {
 			delete(h.told, l) // it is told anew if it comes back
 			return
 		}
+		if changes == 0 {
+			return // nothing to tell; that of most of many webhooks, so nothing is looked up for it
+		}
 		if t := h.told[l]; changes != t.changes {
 			all = append(all, candidate{l, t.round})
 		}
