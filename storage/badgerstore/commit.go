@@ -3,6 +3,7 @@ package badgerstore
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -77,7 +78,8 @@ func (s *Store) write(g *group, withBatches bool) error {
 	m := s.marks
 	m.seq = g.seq
 	m.commits++
-	m.lowOldest = s.oldestFrom.Load()
+	m.lowOldest, _ = s.oldest.at()
+	m.lowOldest = min(m.lowOldest, g.again)
 	if withBatches {
 		g.countBatch(&m)
 	} else {
@@ -99,6 +101,9 @@ func (s *Store) write(g *group, withBatches bool) error {
 	g.moveBlocks()
 	s.marks, s.durable = m, m
 	s.committed.Store(g.seq)
+	if g.again != math.MaxUint64 {
+		s.oldest.lower(g.again)
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@ package badgerstore
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"slices"
 
 	"github.com/sidehook/sidehook"
@@ -60,6 +61,7 @@ type group struct {
 	savedNow  map[string]bool
 	cleaned   map[string]bool // entries whose blob was copied
 	gone      map[uint64]bool // batches that were removed
+	again     uint64          // the first batch that was finished and is not any more
 	after     []afterMove
 	unwritten error
 }
@@ -95,7 +97,7 @@ func (g *group) begin(s *Store) {
 	g.fresh.reset()
 	g.writer.reset()
 	g.history.reset(g.now)
-	g.moves, g.unwritten, g.trimmed = nil, nil, false
+	g.moves, g.unwritten, g.trimmed, g.again = nil, nil, false, math.MaxUint64
 	s.segs.roll()
 	g.base = s.segs.end()
 	g.rec = append(g.rec[:0], make([]byte, recordHead)...)

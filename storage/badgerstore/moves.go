@@ -268,18 +268,9 @@ func (g *group) moveTo(b *batch, webhook sidehook.WebhookKey, index uint32, to p
 		b.finishedAt = 0
 		s.marks.queueSize += b.bytes
 		s.marks.histSize -= b.bytes
-		s.lowerOldest(b.seq)
+		g.again = min(g.again, b.seq)
 	case b.thinnedAt > 0 && 2*b.unfinished <= b.thinnedAt:
 		g.thin = append(g.thin, b.seq)
-	}
-}
-
-func (s *Store) lowerOldest(seq uint64) {
-	for {
-		now := s.oldestFrom.Load()
-		if now <= seq || s.oldestFrom.CompareAndSwap(now, seq) {
-			return
-		}
 	}
 }
 

@@ -79,7 +79,7 @@ func (s *Store) restore() error {
 		return fmt.Errorf("mend what is damaged: %w", err)
 	}
 	s.segs.hold(false)
-	s.oldestFrom.Store(s.marks.lowOldest)
+	s.oldest.set(s.marks.lowOldest)
 	if err := s.readIDs(); err != nil {
 		return fmt.Errorf("event ids: %w", err)
 	}

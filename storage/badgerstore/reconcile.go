@@ -94,7 +94,7 @@ func (s *Store) mendEntries() error {
 	// Entries from before these places may be there again.
 	m := &s.marks
 	m.lowOpen, m.lowHist, m.lowIDs, m.lowThin, m.lowOldest = 0, 0, 0, 0, 0
-	s.oldestFrom.Store(0)
+	s.oldest.set(0)
 	c := reconciler{s: s, g: &s.group}
 	c.g.begin(s)
 	for _, step := range []struct {

@@ -73,8 +73,8 @@ type Store struct {
 	fault      func() error // of tests: makes commits fail
 	unwritten  error        // results that could not be written, for Close
 
-	oldestFrom atomic.Uint64 // no unfinished batch before it
-	garbage    atomic.Int64  // about how many bytes were deleted since the tables were last flattened
+	oldest  oldest       // no unfinished batch before it
+	garbage atomic.Int64 // about how many bytes were deleted since the tables were last flattened
 }
 
 var _ storage.Store = (*Store)(nil)
@@ -181,7 +181,7 @@ func (s *Store) oldestPending() (at time.Time) {
 		return time.Time{}
 	}
 	defer s.life.RUnlock()
-	from := s.oldestFrom.Load()
+	from, downs := s.oldest.at()
 	err := s.view(func(m *moment) error {
 		return scan(m, []byte{spaceBatch}, seqKey(spaceBatch, from), func(key, val []byte) (bool, error) {
 			seq, err := seqOf(key)
@@ -196,7 +196,7 @@ func (s *Store) oldestPending() (at time.Time) {
 				return true, nil
 			}
 			at = timeOf(b.accepted)
-			s.oldestFrom.CompareAndSwap(from, seq)
+			s.oldest.raise(seq, downs)
 			return false, nil
 		})
 	})
