@@ -10,6 +10,7 @@ import (
 
 	"github.com/sidehook/sidehook"
 	eventsv1 "github.com/sidehook/sidehook/api/events/v1"
+	"github.com/sidehook/sidehook/internal/wire"
 )
 
 // batch is a PublishRequest or PublishStreamRequest as read from the wire, straight into sidehook.Events: the generated
@@ -64,26 +65,23 @@ func (r *batchReflection) ProtoMethods() *protoiface.Methods {
 	return &protoiface.Methods{
 		Flags: protoiface.SupportUnmarshalDiscardUnknown,
 		Unmarshal: func(in protoiface.UnmarshalInput) (protoiface.UnmarshalOutput, error) {
-			return protoiface.UnmarshalOutput{Flags: protoiface.UnmarshalInitialized}, r.batch.unmarshal(in.Buf)
+			return protoiface.UnmarshalOutput{Flags: protoiface.UnmarshalInitialized}, r.batch.DecodeWire(in.Buf)
 		},
 	}
 }
 
-// unmarshal decodes b, of which nothing is kept: the transport uses it again.
-func (b *batch) unmarshal(buf []byte) error {
+// DecodeWire implements wire.Decoder: it keeps nothing of buf, and what was in the batch before is gone.
+func (b *batch) DecodeWire(buf []byte) error {
+	b.Reset()
 	var d eventDecoder
-	for len(buf) > 0 {
-		num, typ, value, n := consumeField(buf)
-		if n < 0 {
-			return fmt.Errorf("batch: %w", protowire.ParseError(n))
-		}
-		buf = buf[n:]
+	f := wire.Read(buf)
+	for f.Next() {
 		switch {
-		case num == b.layout.events && typ == protowire.BytesType:
+		case f.Number == b.layout.events && f.Kind == protowire.BytesType:
 			if len(b.events) > MaxEvents {
 				continue
 			}
-			e, err := d.decode(value.bytes)
+			e, err := d.decode(f.Bytes)
 			if err != nil {
 				return fmt.Errorf("events[%d]: %w", len(b.events), err)
 			}
@@ -91,9 +89,12 @@ func (b *batch) unmarshal(buf []byte) error {
 				b.badTime = len(b.events)
 			}
 			b.events = append(b.events, e)
-		case num == b.layout.sequence && typ == protowire.VarintType:
-			b.sequence = value.varint
+		case f.Number == b.layout.sequence && f.Kind == protowire.VarintType:
+			b.sequence = f.Varint
 		}
+	}
+	if err := f.Err(); err != nil {
+		return fmt.Errorf("batch: %w", err)
 	}
 	return nil
 }
@@ -104,40 +105,6 @@ func (b *batch) timeError() error {
 		return nil
 	}
 	return under(b.badTime, sidehook.Fieldf("time", "must be a google.protobuf.Timestamp of the years 1 to 9999"))
-}
-
-// fieldValue is the value of a field of one of the two wire types that these messages use.
-type fieldValue struct {
-	bytes  []byte
-	varint uint64
-}
-
-// errFieldNumber is what protowire.ParseError takes for a field number out of range, which ConsumeTag lets through when
-// it is too large.
-const errFieldNumber = -2
-
-// consumeField reads one field; n < 0 is a protowire error code.
-func consumeField(buf []byte) (num protowire.Number, typ protowire.Type, v fieldValue, n int) {
-	num, typ, n = protowire.ConsumeTag(buf)
-	if n < 0 {
-		return 0, 0, v, n
-	}
-	if num > protowire.MaxValidNumber {
-		return 0, 0, v, errFieldNumber
-	}
-	var m int
-	switch typ {
-	case protowire.BytesType:
-		v.bytes, m = protowire.ConsumeBytes(buf[n:])
-	case protowire.VarintType:
-		v.varint, m = protowire.ConsumeVarint(buf[n:])
-	default:
-		m = protowire.ConsumeFieldValue(num, typ, buf[n:])
-	}
-	if m < 0 {
-		return 0, 0, v, m
-	}
-	return num, typ, v, n + m
 }
 
 // The fields of an Event on the wire.
@@ -173,32 +140,31 @@ func (d *eventDecoder) decode(buf []byte) (*sidehook.Event, error) {
 		nanos   int32
 		hasTime bool
 	)
-	for len(buf) > 0 {
-		num, typ, value, n := consumeField(buf)
-		if n < 0 {
-			return nil, protowire.ParseError(n)
-		}
-		buf = buf[n:]
-		if typ != protowire.BytesType {
+	f := wire.Read(buf)
+	for f.Next() {
+		if f.Kind != protowire.BytesType {
 			continue
 		}
-		switch num {
+		switch f.Number {
 		case fieldTime:
 			hasTime = true
-			if err := decodeTimestamp(value.bytes, &seconds, &nanos); err != nil {
+			if err := wire.Timestamp(f.Bytes, &seconds, &nanos); err != nil {
 				return nil, fmt.Errorf("time: %w", err)
 			}
 		case fieldData:
-			data = value.bytes
+			data = f.Bytes
 		case fieldExtensions:
-			if err := decodeExtension(value.bytes, e); err != nil {
+			if err := decodeExtension(f.Bytes, e); err != nil {
 				return nil, fmt.Errorf("extensions: %w", err)
 			}
 		default:
-			if num <= fieldOrderingKey {
-				texts[num] = value.bytes
+			if f.Number <= fieldOrderingKey {
+				texts[f.Number] = f.Bytes
 			}
 		}
+	}
+	if err := f.Err(); err != nil {
+		return nil, err
 	}
 	d.setTexts(e, &texts)
 	if len(data) > 0 {
@@ -210,22 +176,14 @@ func (d *eventDecoder) decode(buf []byte) (*sidehook.Event, error) {
 }
 
 func (d *eventDecoder) setTexts(e *sidehook.Event, texts *[fieldOrderingKey + 1][]byte) {
-	e.App = again(texts[fieldApp], d.prev.App)
+	e.App = wire.Again(texts[fieldApp], d.prev.App)
 	e.ID = string(texts[fieldID])
-	e.Source = again(texts[fieldSource], d.prev.Source)
-	e.Type = again(texts[fieldType], d.prev.Type)
-	e.Subject = again(texts[fieldSubject], d.prev.Subject)
-	e.DataContentType = again(texts[fieldDataContentType], sidehook.DefaultContentType)
-	e.DataSchema = again(texts[fieldDataSchema], d.prev.DataSchema)
-	e.OrderingKey = again(texts[fieldOrderingKey], d.prev.OrderingKey)
-}
-
-// again is string(b), without making one when b says what s says.
-func again(b []byte, s string) string {
-	if string(b) == s { // compiles to a comparison
-		return s
-	}
-	return string(b)
+	e.Source = wire.Again(texts[fieldSource], d.prev.Source)
+	e.Type = wire.Again(texts[fieldType], d.prev.Type)
+	e.Subject = wire.Again(texts[fieldSubject], d.prev.Subject)
+	e.DataContentType = wire.Again(texts[fieldDataContentType], sidehook.DefaultContentType)
+	e.DataSchema = wire.Again(texts[fieldDataSchema], d.prev.DataSchema)
+	e.OrderingKey = wire.Again(texts[fieldOrderingKey], d.prev.OrderingKey)
 }
 
 // The seconds of the years 1 to 9999, the range of google.protobuf.Timestamp.
@@ -246,45 +204,11 @@ func (d *eventDecoder) setTime(e *sidehook.Event, has bool, seconds int64, nanos
 	e.Time = time.Unix(seconds, int64(nanos)).UTC()
 }
 
-// decodeTimestamp merges a google.protobuf.Timestamp into seconds and nanos, as repeats of the field do.
-func decodeTimestamp(buf []byte, seconds *int64, nanos *int32) error {
-	for len(buf) > 0 {
-		num, typ, value, n := consumeField(buf)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		buf = buf[n:]
-		if typ != protowire.VarintType {
-			continue
-		}
-		switch num {
-		case 1:
-			*seconds = int64(value.varint)
-		case 2:
-			*nanos = int32(value.varint)
-		}
-	}
-	return nil
-}
-
 // decodeExtension reads an entry of the map of extensions. One more than allowed is kept, for check to refuse.
 func decodeExtension(buf []byte, e *sidehook.Event) error {
-	var name, text []byte
-	for len(buf) > 0 {
-		num, typ, value, n := consumeField(buf)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		buf = buf[n:]
-		if typ != protowire.BytesType {
-			continue
-		}
-		switch num {
-		case 1:
-			name = value.bytes
-		case 2:
-			text = value.bytes
-		}
+	name, text, err := wire.Entry(buf)
+	if err != nil {
+		return err
 	}
 	if _, known := e.Extensions[string(name)]; !known && len(e.Extensions) > sidehook.MaxExtensions {
 		return nil

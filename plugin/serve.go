@@ -17,7 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	goplugin "github.com/hashicorp/go-plugin"
 	transformv1 "github.com/sidehook/sidehook/api/transform/v1"
-	"github.com/sidehook/sidehook/plugin/internal/wire"
+	"github.com/sidehook/sidehook/internal/wire"
 	"google.golang.org/grpc"
 )
 

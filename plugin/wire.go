@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/sidehook/sidehook/plugin/internal/wire"
+	"github.com/sidehook/sidehook/internal/wire"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -19,12 +19,8 @@ type request struct{ items []Item }
 func (r *request) DecodeWire(b []byte) error {
 	b = bytes.Clone(b) // the data of all items, which they share; the buffer itself is the transport's
 	d := itemDecoder{}
-	for len(b) > 0 {
-		f, rest, err := wire.Next(b)
-		if err != nil {
-			return err
-		}
-		b = rest
+	f := wire.Read(b)
+	for f.Next() {
 		if f.Number != 1 || f.Kind != protowire.BytesType || len(r.items) > maxItems {
 			continue
 		}
@@ -36,7 +32,7 @@ func (r *request) DecodeWire(b []byte) error {
 			return fmt.Errorf("items[%d]: %w", len(r.items)-1, err)
 		}
 	}
-	return nil
+	return f.Err()
 }
 
 // itemDecoder remembers the item before: a call's items mostly have their webhook and most of their texts in common, and
@@ -46,17 +42,15 @@ type itemDecoder struct {
 	webhook Webhook
 	raw     []byte // the webhook on the wire
 
-	seconds, nanos int64 // of the item's time
+	seconds int64 // of the item's time
+	nanos   int32
 }
 
 func (d *itemDecoder) item(b []byte, to *Item) error {
 	d.seconds, d.nanos = 0, 0
-	for len(b) > 0 {
-		f, rest, err := wire.Next(b)
-		if err != nil {
-			return err
-		}
-		b = rest
+	f := wire.Read(b)
+	for f.Next() {
+		var err error
 		switch {
 		case f.Kind != protowire.BytesType:
 		case f.Number == 1:
@@ -74,21 +68,21 @@ func (d *itemDecoder) item(b []byte, to *Item) error {
 			return err
 		}
 	}
-	to.Event.Time = time.Unix(d.seconds, d.nanos).UTC()
+	if err := f.Err(); err != nil {
+		return err
+	}
+	to.Event.Time = time.Unix(d.seconds, int64(d.nanos)).UTC()
 	d.event = to.Event
 	return nil
 }
 
 func (d *itemDecoder) readEvent(b []byte, e *Event) error {
-	for len(b) > 0 {
-		f, rest, err := wire.Next(b)
-		if err != nil {
-			return err
-		}
-		b = rest
+	f := wire.Read(b)
+	for f.Next() {
 		if f.Kind != protowire.BytesType {
 			continue
 		}
+		var err error
 		switch f.Number {
 		case 1:
 			e.App = wire.Again(f.Bytes, d.event.App)
@@ -101,7 +95,7 @@ func (d *itemDecoder) readEvent(b []byte, e *Event) error {
 		case 5:
 			e.Subject = wire.Again(f.Bytes, d.event.Subject)
 		case 6:
-			err = d.readTime(f.Bytes)
+			err = wire.Timestamp(f.Bytes, &d.seconds, &d.nanos)
 		case 7:
 			e.DataContentType = wire.Again(f.Bytes, d.event.DataContentType)
 		case 8:
@@ -115,7 +109,7 @@ func (d *itemDecoder) readEvent(b []byte, e *Event) error {
 			return err
 		}
 	}
-	return nil
+	return f.Err()
 }
 
 func readExtension(b []byte, e *Event) error {
@@ -130,32 +124,9 @@ func readExtension(b []byte, e *Event) error {
 	return nil
 }
 
-// readTime reads a google.protobuf.Timestamp.
-func (d *itemDecoder) readTime(b []byte) error {
-	for len(b) > 0 {
-		f, rest, err := wire.Next(b)
-		if err != nil {
-			return err
-		}
-		b = rest
-		switch {
-		case f.Kind != protowire.VarintType:
-		case f.Number == 1:
-			d.seconds = int64(f.Varint)
-		case f.Number == 2:
-			d.nanos = int64(int32(f.Varint))
-		}
-	}
-	return nil
-}
-
 func (d *itemDecoder) readWebhook(b []byte, w *Webhook) error {
-	for len(b) > 0 {
-		f, rest, err := wire.Next(b)
-		if err != nil {
-			return err
-		}
-		b = rest
+	f := wire.Read(b)
+	for f.Next() {
 		if f.Kind != protowire.BytesType {
 			continue
 		}
@@ -172,7 +143,7 @@ func (d *itemDecoder) readWebhook(b []byte, w *Webhook) error {
 			w.Format = string(f.Bytes)
 		}
 	}
-	return nil
+	return f.Err()
 }
 
 // response is a TransformResponse: results[i] answers items[i].

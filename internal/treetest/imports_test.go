@@ -17,6 +17,7 @@ type place struct {
 
 var places = []place{
 	{"json check", []string{"internal/jsonvalid"}, nil, "what is JSON is the same for all, and everybody imports it with the words"},
+	{"wire", []string{"internal/wire"}, nil, "how a message is read and written by hand is the same for all that stand in it"},
 	{"words", []string{"."}, []string{"json check"}, "everybody imports the words, so they must drag nothing in"},
 	{"api", []string{"api"}, nil, "published contracts stand alone: others generate code from them"},
 	{
@@ -50,13 +51,13 @@ var places = []place{
 	{
 		"plugin kit",
 		[]string{"plugin"},
-		[]string{"words", "api"},
+		[]string{"wire", "words", "api"},
 		"transformer authors import it, and must not get the sidecar with it",
 	},
 	{
 		"plugin host",
 		[]string{"plugin/host"},
-		[]string{"words", "api", "contracts", "plugin kit"},
+		[]string{"wire", "words", "api", "contracts", "plugin kit"},
 		"adapters do not know each other",
 	},
 	{
@@ -74,7 +75,7 @@ var places = []place{
 	},
 
 	// Engines meet in internal/app and nowhere else: each must be usable and testable without the others.
-	{"ingest", []string{"ingest"}, []string{"words", "api", "contracts", "json check"}, "engines know contracts, never each other nor an adapter"},
+	{"ingest", []string{"ingest"}, []string{"wire", "words", "api", "contracts", "json check"}, "engines know contracts, never each other nor an adapter"},
 	{
 		"outbound",
 		[]string{"outbound"},

@@ -12,7 +12,7 @@ import (
 
 	"github.com/sidehook/sidehook"
 	transformv1 "github.com/sidehook/sidehook/api/transform/v1"
-	"github.com/sidehook/sidehook/plugin/internal/wire"
+	"github.com/sidehook/sidehook/internal/wire"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"

@@ -10,7 +10,7 @@ import (
 
 	"github.com/sidehook/sidehook"
 	transformv1 "github.com/sidehook/sidehook/api/transform/v1"
-	"github.com/sidehook/sidehook/plugin/internal/wire"
+	"github.com/sidehook/sidehook/internal/wire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )

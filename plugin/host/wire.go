@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"github.com/sidehook/sidehook"
+	"github.com/sidehook/sidehook/internal/wire"
 	"github.com/sidehook/sidehook/plugin"
-	"github.com/sidehook/sidehook/plugin/internal/wire"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -142,12 +142,8 @@ const (
 // DecodeWire implements wire.Decoder.
 func (a *answer) DecodeWire(b []byte) error {
 	a.results = make([]result, 0, len(a.asked))
-	for len(b) > 0 {
-		f, rest, err := wire.Next(b)
-		if err != nil {
-			return err
-		}
-		b = rest
+	f := wire.Read(b)
+	for f.Next() {
 		if f.Number != 1 || f.Kind != protowire.BytesType {
 			continue
 		}
@@ -159,23 +155,20 @@ func (a *answer) DecodeWire(b []byte) error {
 			return fmt.Errorf("results[%d]: %w", a.count-1, err)
 		}
 	}
-	return nil
+	return f.Err()
 }
 
 // readResult reads one result; of several answers in it the last one counts.
 func (a *answer) readResult(b []byte, e *sidehook.Event, r *result) error {
-	for len(b) > 0 {
-		f, rest, err := wire.Next(b)
-		if err != nil {
-			return err
-		}
-		b = rest
+	f := wire.Read(b)
+	for f.Next() {
 		if f.Kind != protowire.BytesType || f.Number > 3 {
 			continue
 		}
 		if kind := resultKind(f.Number); r.kind != kind {
 			*r = result{kind: kind}
 		}
+		var err error
 		if r.kind == rewritten {
 			err = a.readRewritten(f.Bytes, e, r)
 		} else {
@@ -185,33 +178,26 @@ func (a *answer) readResult(b []byte, e *sidehook.Event, r *result) error {
 			return err
 		}
 	}
-	return nil
+	return f.Err()
 }
 
 func (r *result) readReason(b []byte) error {
-	for len(b) > 0 {
-		f, rest, err := wire.Next(b)
-		if err != nil {
-			return err
-		}
-		b = rest
+	f := wire.Read(b)
+	for f.Next() {
 		if f.Kind == protowire.BytesType && f.Number == 1 {
 			r.reason = clip(string(f.Bytes[:min(len(f.Bytes), 2*plugin.MaxReason)]))
 		}
 	}
-	return nil
+	return f.Err()
 }
 
 func (a *answer) readRewritten(b []byte, e *sidehook.Event, r *result) error {
-	for len(b) > 0 {
-		f, rest, err := wire.Next(b)
-		if err != nil {
-			return err
-		}
-		b = rest
+	f := wire.Read(b)
+	for f.Next() {
 		if f.Kind != protowire.BytesType {
 			continue
 		}
+		var err error
 		switch f.Number {
 		case 1:
 			r.eventType = wire.Again(f.Bytes, e.Type)
@@ -230,7 +216,7 @@ func (a *answer) readRewritten(b []byte, e *sidehook.Event, r *result) error {
 			return err
 		}
 	}
-	return nil
+	return f.Err()
 }
 
 // readHeader reads an entry of the map of headers. Of two with one name the last one counts.

@@ -6,59 +6,96 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Field is one field of a message: its number, and its value if it is of one of the two wire types that the messages
-// use. Kind tells which value is set; for any other wire type none is, and the field is to be passed over.
-type Field struct {
+// Fields goes through the fields of a message, one after the other:
+//
+//	m := wire.Read(b)
+//	for m.Next() {
+//		...
+//	}
+//	return m.Err()
+//
+// Number and Kind are of the field that Next read, and Kind says where its value is. Messages use two of the wire types; a
+// field of any other is to be passed over.
+type Fields struct {
 	Number protowire.Number
 	Kind   protowire.Type
-	Bytes  []byte // part of the message that was read
-	Varint uint64
+	Bytes  []byte // when Kind is protowire.BytesType; part of the message
+	Varint uint64 // when Kind is protowire.VarintType
+
+	rest []byte
+	err  error
 }
 
-// Next reads the first field of b and returns what follows it.
-func Next(b []byte) (f Field, rest []byte, err error) {
-	var n int
-	f.Number, f.Kind, n = protowire.ConsumeTag(b)
+// Read begins to read the message b.
+func Read(b []byte) Fields { return Fields{rest: b} }
+
+// Next reads the next field; false when there is none, or the message is malformed, which Err tells.
+func (f *Fields) Next() bool {
+	if len(f.rest) == 0 {
+		return false
+	}
+	num, kind, n := protowire.ConsumeTag(f.rest)
 	if n < 0 {
-		return f, nil, malformed(n)
+		return f.fail(n)
 	}
-	if f.Number > protowire.MaxValidNumber { // ConsumeTag lets it through
-		return f, nil, fmt.Errorf("field number %d is out of range", f.Number)
+	if num > protowire.MaxValidNumber { // ConsumeTag lets it through
+		f.err = fmt.Errorf("field number %d is out of range", num)
+		return false
 	}
-	b = b[n:]
-	switch f.Kind {
+	b := f.rest[n:]
+	f.Number, f.Kind = num, kind
+	switch kind {
 	case protowire.BytesType:
 		f.Bytes, n = protowire.ConsumeBytes(b)
 	case protowire.VarintType:
 		f.Varint, n = protowire.ConsumeVarint(b)
 	default:
-		n = protowire.ConsumeFieldValue(f.Number, f.Kind, b)
+		n = protowire.ConsumeFieldValue(num, kind, b)
 	}
 	if n < 0 {
-		return f, nil, malformed(n)
+		return f.fail(n)
 	}
-	return f, b[n:], nil
+	f.rest = b[n:]
+	return true
 }
 
-func malformed(n int) error { return fmt.Errorf("malformed message: %w", protowire.ParseError(n)) }
+func (f *Fields) fail(n int) bool {
+	f.err = fmt.Errorf("malformed message: %w", protowire.ParseError(n))
+	return false
+}
+
+// Err says why the message is malformed; nil when Next has read all of it.
+func (f *Fields) Err() error { return f.err }
 
 // Entry reads an entry of a map of strings.
 func Entry(b []byte) (key, value []byte, err error) {
-	for len(b) > 0 {
-		f, rest, err := Next(b)
-		if err != nil {
-			return nil, nil, err
-		}
-		b = rest
+	m := Read(b)
+	for m.Next() {
 		switch {
-		case f.Kind != protowire.BytesType:
-		case f.Number == 1:
-			key = f.Bytes
-		case f.Number == 2:
-			value = f.Bytes
+		case m.Kind != protowire.BytesType:
+		case m.Number == 1:
+			key = m.Bytes
+		case m.Number == 2:
+			value = m.Bytes
 		}
 	}
-	return key, value, nil
+	return key, value, m.Err()
+}
+
+// Timestamp reads a google.protobuf.Timestamp into seconds and nanos, and leaves alone what it does not say: the parts of a
+// message add up.
+func Timestamp(b []byte, seconds *int64, nanos *int32) error {
+	m := Read(b)
+	for m.Next() {
+		switch {
+		case m.Kind != protowire.VarintType:
+		case m.Number == 1:
+			*seconds = int64(m.Varint)
+		case m.Number == 2:
+			*nanos = int32(m.Varint)
+		}
+	}
+	return m.Err()
 }
 
 // Again is string(b), without making one when b says what s says: events come in runs that have most of their texts in

@@ -1,6 +1,6 @@
-// Package wire lets messages of sidehook.transform.v1 be written and read by hand. They pass between two processes for
-// each delivery with a transformer: the generated types would cost more than all that a transformer usually does. What
-// stands in a message is not its business; package plugin and package plugin/host know that.
+// Package wire lets messages be written and read by hand that pass between two processes for each event, or each delivery
+// with a transformer: the generated types would cost the larger part of all that is done there. What stands in a message is
+// not its business; packages ingest, plugin and plugin/host know that.
 package wire
 
 import (

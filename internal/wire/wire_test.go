@@ -20,25 +20,21 @@ func (n *note) AppendWire(b []byte) []byte {
 }
 
 func (n *note) DecodeWire(b []byte) error {
-	for len(b) > 0 {
-		f, rest, err := Next(b)
-		if err != nil {
-			return err
-		}
-		b = rest
+	m := Read(b)
+	for m.Next() {
 		switch {
-		case f.Kind != protowire.BytesType:
-		case f.Number == 1:
-			n.text = string(f.Bytes)
-		case f.Number == 2:
-			key, value, err := Entry(f.Bytes)
+		case m.Kind != protowire.BytesType:
+		case m.Number == 1:
+			n.text = string(m.Bytes)
+		case m.Number == 2:
+			key, value, err := Entry(m.Bytes)
 			if err != nil {
 				return err
 			}
 			n.key, n.value = string(key), string(value)
 		}
 	}
-	return nil
+	return m.Err()
 }
 
 // TestCodec: a message comes back whole however the transport cuts it up, and when its buffers were used before.
