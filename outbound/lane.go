@@ -486,13 +486,13 @@ func (l *lane) spillOrDrop() {
 			}
 			return drop || j.missed
 		})
+		if len(kept) > 0 {
+			l.recall(kept) // first: until mu is released nothing is loaded that they come before
+		}
 		if len(dropped) > 0 {
 			l.mu.Unlock()
 			l.dropJobs(dropped)
 			l.mu.Lock()
-		}
-		if len(kept) > 0 {
-			l.recall(kept)
 		}
 		if len(dropped)+len(kept) > 0 {
 			continue

@@ -29,6 +29,7 @@ type steps struct {
 	moved  int
 	behind bool // results are held, until durable
 	held   []func()
+	drops  chan struct{} // when set, deliveries are dropped one call at a time, as it says
 }
 
 func (s *steps) Claim(ctx context.Context, key sidehook.WebhookKey, now time.Time, limit int) ([]storage.Claimed, time.Time, error) {
@@ -83,6 +84,11 @@ func (s *steps) Unclaim(ctx context.Context, back []storage.Unclaimed) error {
 
 func (s *steps) Record(ctx context.Context, results []storage.Result) error {
 	s.mu.Lock()
+	if drops := s.drops; drops != nil && results[0].State == sidehook.Dropped {
+		s.mu.Unlock()
+		<-drops
+		s.mu.Lock()
+	}
 	if s.behind {
 		for i := range results {
 			if call := results[i].OnCommit; call != nil {
@@ -554,4 +560,32 @@ func TestOrderOfTurnsAtAnEndpointInTrouble(t *testing.T) {
 			s.durable()
 		}
 	}, func(o *outbound.Options) { o.PerWebhook = 8 })
+}
+
+// TestOrderWhileMissedEventsAreDropped: what leaves memory together with events that are dropped is back in the queue before
+// the webhook, enabled at that moment, gets what came later.
+func TestOrderWhileMissedEventsAreDropped(t *testing.T) {
+	stepped(t, func(k *kit, s *steps) {
+		k.apply(webhook("w", inOrder))
+		release := s.holdClaim(1)
+		k.publish(keyedEvent("a", 0))
+		synctest.Wait()
+		k.publish(keyedEvent("a", 1))
+		s.mu.Lock()
+		s.drops = make(chan struct{})
+		s.mu.Unlock()
+		k.apply(webhook("w", inOrder, disabledBy(sidehook.DisabledByFailing)))
+		k.publish(keyedEvent("m", 0))
+		synctest.Wait() // it is being dropped
+		k.publish(keyedEvent("m", 1))
+		release() // a0 comes into memory beside m1
+		synctest.Wait()
+		s.drops <- struct{}{} // m0 is dropped; m1 and a0 are next
+		synctest.Wait()
+		k.apply(webhook("w", inOrder))
+		k.wait(time.Second)
+		s.drops <- struct{}{}
+		k.wait(time.Second)
+		k.want("asked", k.asked(), "a0 a1")
+	})
 }
