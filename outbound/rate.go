@@ -74,7 +74,7 @@ func (l *lane) awaitsRate(now time.Time) bool {
 func (l *lane) whyWaiting() string {
 	if l.pauseReason == "" && l.rate.waiting && l.route != nil && !l.rateLimit(l.route).IsZero() {
 		limit, why := l.rateLimit(l.route), "rate limit: "
-		if limit == wastefulRate {
+		if limit != l.route.webhook.RateLimit {
 			why = "answers that do not end cost a connection each: "
 		}
 		return why + strconv.FormatFloat(limit.PerSecond, 'g', -1, 64) + " attempts per second, " +

@@ -143,3 +143,17 @@ func TestHistorySample(t *testing.T) {
 		}
 	})
 }
+
+// TestRateLimitLikeThatOfAWastefulEndpoint: a limit that the webhook itself has is named as such.
+func TestRateLimitLikeThatOfAWastefulEndpoint(t *testing.T) {
+	bubble(t, func(k *kit) {
+		k.apply(webhook("w", limited(100, 8)))
+		k.publish(many("e", 20)...)
+		synctest.Wait()
+		told, _ := k.engine.HealthChanges().Next(10)
+		if len(told) != 1 || told[0].Paused != "rate limit: 100 attempts per second, 8 at once" {
+			t.Errorf("health %+v", told)
+		}
+		time.Sleep(time.Minute)
+	})
+}
