@@ -91,17 +91,20 @@ func publishLarge(t *testing.T, events eventsv1.EventServiceClient, ids ...strin
 // TestNetworkHTTP2Slow: what a slow network brings in time is delivered at the first attempt, all of it over the one
 // connection that an endpoint with HTTP/2 needs.
 func TestNetworkHTTP2Slow(t *testing.T) {
-	for _, tc := range []struct{ kind, attributes string }{
-		{"latency", `{"latency": 60, "jitter": 30}`},
-		{"bandwidth", `{"rate": 64}`},
-		{"slicer", `{"average_size": 7, "size_variation": 3, "delay": 50}`},
-		{"slow_close", `{"delay": 300}`},
+	for _, tc := range []struct {
+		kind, attributes string
+		deliveries       int
+	}{
+		{"latency", `{"latency": 60, "jitter": 30}`, 300},
+		{"bandwidth", `{"rate": 64}`, 300},
+		{"slicer", `{"average_size": 7, "size_variation": 3, "delay": 50}`, 40}, // 200 slices each, one after the other
+		{"slow_close", `{"delay": 300}`, 300},
 	} {
 		t.Run(tc.kind, func(t *testing.T) {
 			s, good, bad, network := overBadHTTP2(t, patientPolicy)
 			network.poison(tc.kind, "upstream", tc.attributes)
 			network.poison(tc.kind, "downstream", tc.attributes)
-			ids := numbered("evt_"+tc.kind, 300)
+			ids := numbered("evt_"+tc.kind, tc.deliveries)
 			publish(t, s.grpc, "person.created", ids...)
 			good.awaitArrival(t, ids...)
 			bad.awaitArrival(t, ids...)
