@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/sidehook/sidehook"
-	"github.com/sidehook/sidehook/internal/jsonvalid"
 	"github.com/sidehook/sidehook/storage"
 )
 
@@ -59,19 +57,13 @@ func (s *Server) checkEvent(e *sidehook.Event, served *string) error {
 	return nil
 }
 
-// validate is Event.Validate with the one part that costs, whether data is JSON, done by a faster check.
+// validate is Event.Validate, with the field on what it says of data that is too large.
 func (s *Server) validate(e *sidehook.Event) error {
-	if err := e.ValidateAttributes(); err != nil {
-		return err
+	err := e.Validate(s.opts.MaxData)
+	if errors.Is(err, sidehook.ErrTooLarge) {
+		return &fieldError{"data", fmt.Errorf("%d bytes is over the limit of %d: %w", len(e.Data), s.opts.MaxData, sidehook.ErrTooLarge)}
 	}
-	data := e.Data
-	switch {
-	case len(data) > s.opts.MaxData:
-		return &fieldError{"data", fmt.Errorf("%d bytes is over the limit of %d: %w", len(data), s.opts.MaxData, sidehook.ErrTooLarge)}
-	case len(data) > 0 && e.IsJSON() && !(utf8.Valid(data) && jsonvalid.Valid(data)):
-		return sidehook.Fieldf("data", "is not valid JSON although data_content_type is %q", e.DataContentType)
-	}
-	return nil
+	return err
 }
 
 // under puts the event's place in its batch before the field of err.
