@@ -239,7 +239,9 @@ func TestHelpGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var running, most atomic.Int64
 		s := serve(func(context.Context, *Item) (*Result, error) {
-			most.Store(max(most.Load(), running.Add(1)))
+			now := running.Add(1)
+			for seen := most.Load(); seen < now && !most.CompareAndSwap(seen, now); seen = most.Load() {
+			}
 			<-time.After(hurryAfter/2 + 1) // one, and not two, in the first hurryAfter
 			running.Add(-1)
 			return Keep(), nil
