@@ -110,6 +110,19 @@ func TestWhatIsKept(t *testing.T) {
 	}
 }
 
+// TestRefusesWhatIsNotJSON: also where there is nothing to look for.
+func TestRefusesWhatIsNotJSON(t *testing.T) {
+	r, err := configure([]string{"-emails=false", "-phones=false"}, "", io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range []string{`{"\x":1}`, `{"a":"\x"}`, "{\"\x01\":1}", `{"a":1,}`, `{"a":tru}`, `[1 2]`, `{}{}`, "\"\xff\"", `"\"`} {
+		if out, _, err := r.redact([]byte(in)); err == nil {
+			t.Errorf("%q passed on as %q", in, out)
+		}
+	}
+}
+
 // FuzzRedact: no input breaks it, what is not JSON is refused and only that, and what it makes is JSON.
 func FuzzRedact(f *testing.F) {
 	for _, s := range []string{

@@ -164,13 +164,14 @@ func (w *walk) member(depth int) error {
 	return nil
 }
 
-// hides reports whether values of that key are masked; raw is the key in its quotes.
+// hides reports whether values of that key are masked; raw is the key in its quotes. It reads the key also when no keys
+// are to be masked, for one that cannot be read is not JSON.
 func (w *walk) hides(raw []byte) (bool, error) {
-	if len(w.r.keys) == 0 {
-		return false, nil
-	}
 	key, err := unquote(raw)
-	return w.r.keys[strings.ToLower(string(key))], err
+	if err != nil || len(w.r.keys) == 0 {
+		return false, err
+	}
+	return w.r.keys[strings.ToLower(string(key))], nil
 }
 
 // text takes a string and masks what looks personal inside it.
