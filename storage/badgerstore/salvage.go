@@ -7,7 +7,8 @@ import (
 
 // salvage makes the entries of a record whose own cannot be read from its blobs: of the batch that it appended, as if
 // nothing had been recorded of it. What else the record said is lost. after is when the commits before it were: blocks
-// that are not newer were only moved here from another segment, and are left to the reconciler.
+// that are not newer were only moved here from another segment, and are left to the reconciler, unless the clock was set
+// back in between.
 func (s *Store) salvage(g *segment, info *recordInfo, blobs []byte, after int64) (list recordOps, events int) {
 	b := &batch{seq: info.seq}
 	runs := make(map[runRef][]uint32)
@@ -24,7 +25,7 @@ func (s *Store) salvage(g *segment, info *recordInfo, blobs []byte, after int64)
 			continue // a saved request, or results
 		}
 		events += len(bl.entries)
-		if bl.accepted <= after || !b.takes(bl, runs) {
+		if bl.accepted <= after && s.mayHaveMoved(bl) || !b.takes(bl, runs) {
 			s.strays = append(s.strays, stray{ref: ref, block: bl})
 			continue
 		}
@@ -50,6 +51,18 @@ func (s *Store) salvage(g *segment, info *recordInfo, blobs []byte, after int64)
 	}
 	list.ops = append(list.ops, op{key: seqKey(spaceBatch, b.seq), val: b.encode(nil)})
 	return list, events
+}
+
+// mayHaveMoved reports whether a block that seems to be older than the commits before its record can belong to a batch
+// from before it. What is moved belongs to one that is there; when the database is lost, that may only show later.
+func (s *Store) mayHaveMoved(bl *block) (may bool) {
+	if s.mending == mendRebuild {
+		return true
+	}
+	err := s.view(func(m *moment) error {
+		return eachBatch(m, func(b *batch) { may = may || b.accepted == bl.accepted })
+	})
+	return may && err == nil // to repeat an event does less harm than to lose it
 }
 
 // stray is a block that was moved from another segment by a record whose entries cannot be read. It does not say which
