@@ -82,7 +82,8 @@ func (s *Store) setMending(val []byte) error {
 // Why what the surviving records say is enough: an event that a pending delivery needs is in a segment that was not
 // given up, and the record that wrote it there, first or when it was moved, says where it is in d/. So the last
 // surviving value of d/ has all blocks that are needed; and says "pending" of every delivery that is, for a delivery
-// only leaves that state in a later record, and for good. What can be missing is where a delivery waits: its entry in the
+// only leaves that state in a later record, and for good, but for one that is queued again: that alone may be lost, with a
+// segment that was given up. What can be missing is where a delivery waits: its entry in the
 // queue may have been in another record. It is made anew. What can be too much: entries whose deletion is lost.
 //
 // It can be done any number of times, and is not over before a checkpoint has what it did.
