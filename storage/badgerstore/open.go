@@ -43,9 +43,20 @@ func Open(dir string, opts Options) (*Store, error) {
 	s.segs = newSegments(dir, &opts)
 	s.group.most = mostPerCommit
 	s.checkpoints = newCheckpoints(s)
-	if err := s.restore(); err != nil {
+	letGo := func() error {
 		s.checkpoints.end()
-		return nil, errors.Join(fmt.Errorf("read the queue in %s: %w", dir, err), db.Close(), s.segs.close())
+		return errors.Join(db.Close(), s.segs.close())
+	}
+	restored := false
+	defer func() {
+		if !restored { // it panicked: who recovers needs the folder
+			_ = letGo()
+		}
+	}()
+	err = s.restore()
+	restored = true
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read the queue in %s: %w", dir, err), letGo())
 	}
 	s.show()
 	s.committer.Add(1)

@@ -201,3 +201,27 @@ func writeFormat(t *testing.T, dir string, format byte) {
 	must(t, txn.CommitAt(1<<40, nil))
 	must(t, s.Close())
 }
+
+// TestPanicOverWhatWasRead: a start that panics over what it reads lets go of the folder, so that it can be set aside.
+func TestPanicOverWhatWasRead(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "queue")
+	s, err := Open(dir, Options{})
+	must(t, err)
+	appendOne(t, s, 1, storage.Placement{Webhook: key("w"), Queued: true})
+	must(t, crashing{s}.Close())
+	must(t, os.Remove(filepath.Join(dir, "MANIFEST")))
+	panics := 1
+	opts := Options{mendFault: func(string) error {
+		if panics--; panics == 0 {
+			panic("an entry that nobody thought of")
+		}
+		return nil
+	}}
+	s, aside, err := OpenOrSetAside(dir, opts)
+	must(t, err)
+	defer func() { must(t, s.Close()) }()
+	if _, err := os.Stat(filepath.Join(aside, "MANIFEST")); err != nil {
+		t.Errorf("the folder that the start panicked over is not in %q: %v", aside, err)
+	}
+	goesOn(t, s)
+}
