@@ -74,7 +74,7 @@ func numbers(v any) any {
 		}
 		f, err := v.Float64()
 		if err != nil {
-			return types.NewErr("a number in data is out of range")
+			return types.NewErr(outOfRange)
 		}
 		return f
 	case map[string]any:

@@ -14,6 +14,7 @@ package filter
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -38,6 +39,7 @@ const (
 
 // Filter is a compiled expression. It may be asked by many goroutines.
 type Filter struct {
+	text    string
 	program cel.Program
 }
 
@@ -80,7 +82,7 @@ func Compile(text string) (*Filter, error) {
 	if err != nil {
 		return nil, sidehook.Fieldf("", "cannot be evaluated: %s", oneLine(err.Error()))
 	}
-	return &Filter{program}, nil
+	return &Filter{text: text, program: program}, nil
 }
 
 func firstIssue(issues *cel.Issues) error {
@@ -108,13 +110,42 @@ func oneLine(text string) string {
 func (f *Filter) Matches(e *Event) (bool, error) {
 	got, _, err := f.program.Eval(e)
 	if err != nil {
-		return false, errors.New(oneLine(err.Error()))
+		return false, errors.New(f.explain(oneLine(err.Error())))
 	}
 	match, ok := got.(types.Bool)
 	if !ok {
 		return false, fmt.Errorf("gives a value of type %s instead of true or false", got.Type().TypeName())
 	}
 	return bool(match), nil
+}
+
+// explanations are the beginnings of those of CEL's that are passed on; what they say behind a colon is, unless it stands in
+// the expression, a value of the event.
+var explanations = []string{
+	"no such key", "no such attribute", "no such overload", "index out of bounds", "type conversion error from ",
+	"division by zero", "divide by zero", "modulus by zero", "unsigned integer overflow", "integer overflow", "data is not JSON",
+	outOfRange,
+}
+
+const (
+	outOfRange   = "a number in data is out of range"
+	costExceeded = "operation cancelled: actual cost limit exceeded"
+)
+
+// explain leaves out of an explanation what may be a value of the event's data.
+func (f *Filter) explain(text string) string {
+	if text == costExceeded {
+		return text
+	}
+	known := slices.ContainsFunc(explanations, func(start string) bool { return strings.HasPrefix(text, start) })
+	if !known {
+		return "a value of the event is not what the expression needs"
+	}
+	what, detail, _ := strings.Cut(text, ": ")
+	if strings.Contains(f.text, detail) {
+		return text
+	}
+	return what
 }
 
 // literalPatterns refuses regular expressions that are not written out: what an event brings along must not be compiled.

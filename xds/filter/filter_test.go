@@ -94,13 +94,21 @@ func TestNoAnswer(t *testing.T) {
 		`data.all(a, data.all(b, a != b || true))`: {"[" + strings.Repeat("1,", 2000) + "1]", "cost limit exceeded"},
 		`data.s + data.s + data.s + data.s != ""`:  {`{"s":"` + strings.Repeat("x", 250_000) + `"}`, "cost limit exceeded"},
 		`data == 1`: {`1e999`, "out of range"},
+		// What the event brings along is not told.
+		`data[data.s] == 1`:                 {`{"s":"secret"}`, "no such key"},
+		`[1, 2][data.n] == 1`:               {`{"n":77}`, "index out of bounds"},
+		`timestamp(data.s) > time`:          {`{"s":"secret"}`, "is not what the expression needs"},
+		`time.getHours(data.s) > 1`:         {`{"s":"secret"}`, "is not what the expression needs"},
+		`int(data.s) > 1`:                   {`{"s":"secret"}`, "type conversion error from 'string' to 'int'"},
+		`data.n / 0 == 1`:                   {`{"n":77}`, "by zero"},
+		`data.n * 9223372036854775807 == 1`: {`{"n":77}`, "overflow"},
 	} {
 		f, err := filter.Compile(expression)
 		if err != nil {
 			t.Fatalf("%s: %v", expression, err)
 		}
 		got, err := f.Matches(filter.Of(event(want.data)))
-		if got || err == nil || !strings.Contains(err.Error(), want.err) || strings.Contains(err.Error(), "secret") || len(err.Error()) > 400 {
+		if got || err == nil || !strings.Contains(err.Error(), want.err) || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "77") || len(err.Error()) > 400 {
 			t.Errorf("%s is %v, %v; want %q", expression, got, err, want.err)
 		}
 	}
