@@ -86,7 +86,7 @@ func (e *Event) Validate(maxData int) error {
 	if maxData <= 0 {
 		maxData = DefaultMaxData
 	}
-	if err := e.ValidateAttributes(); err != nil {
+	if err := e.validateAttributes(); err != nil {
 		return err
 	}
 	if len(e.Data) > maxData {
@@ -98,8 +98,8 @@ func (e *Event) Validate(maxData int) error {
 	return nil
 }
 
-// ValidateAttributes is Validate without Data, for callers that check it by themselves.
-func (e *Event) ValidateAttributes() error {
+// validateAttributes is Validate without Data.
+func (e *Event) validateAttributes() error {
 	switch {
 	case !ValidName(e.App):
 		return Fieldf("app", "must be 1 to %d of A-Z a-z 0-9 _ -", MaxNameLen)
