@@ -46,7 +46,7 @@ func (o KVOptions) withDefaults() KVOptions {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.freeDisk == nil {
-		o.freeDisk = kvFreeDisk
+		o.freeDisk = freeBytes
 	}
 	return o
 }

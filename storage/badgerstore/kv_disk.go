@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sidehook/sidehook"
 )
 
@@ -28,13 +26,4 @@ func (kv *kvStore) checkDisk(least int64) error {
 		}
 	}
 	return nil
-}
-
-// kvFreeDisk is how many bytes an unprivileged process can still write in dir.
-func kvFreeDisk(dir string) (int64, error) {
-	var s unix.Statfs_t
-	if err := unix.Statfs(dir, &s); err != nil {
-		return 0, err
-	}
-	return int64(s.Bavail) * s.Bsize, nil
 }

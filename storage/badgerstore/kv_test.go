@@ -116,10 +116,10 @@ func TestKVRefusesPutsOnFullDisk(t *testing.T) {
 }
 
 func TestKVFreeDisk(t *testing.T) {
-	if free, err := kvFreeDisk(t.TempDir()); err != nil || free <= 0 {
+	if free, err := freeBytes(t.TempDir()); err != nil || free <= 0 {
 		t.Fatalf("%d bytes free, %v", free, err)
 	}
-	if _, err := kvFreeDisk(filepath.Join(t.TempDir(), "none")); err == nil {
+	if _, err := freeBytes(filepath.Join(t.TempDir(), "none")); err == nil {
 		t.Fatal("a folder that is not there has free space")
 	}
 }

@@ -179,7 +179,7 @@ func makeSegmentFile(dir string, slot int, size int64, sync bool) (*segment, err
 
 // reserve takes the room for a segment, so that a full disk shows here and not in the middle of one.
 func (g *segment) reserve(size int64) error {
-	err := unix.Fallocate(int(g.file.Fd()), 0, 0, size)
+	err := allocate(g.file, size)
 	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
 		return nil // it grows as it is written
 	}

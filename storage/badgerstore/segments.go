@@ -12,8 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sidehook/sidehook"
 )
 
@@ -202,7 +200,7 @@ func (ss *segments) write(rec []byte) error {
 	if err == nil && ss.sync {
 		ss.usual += (len(rec) - ss.usual) / 8
 		g.writeAhead(g.end+int64(len(rec)), ss.usual)
-		err = unix.Fdatasync(int(g.file.Fd()))
+		err = syncData(g.file)
 	}
 	if err != nil {
 		// What may be there must not be found after a crash.
