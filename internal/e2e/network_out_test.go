@@ -75,12 +75,15 @@ func (p *tunneller) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusOK)
-	down, _, err := http.NewResponseController(w).Hijack()
+	down, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		_ = up.Close()
 		return
 	}
-	for _, way := range []struct{ to, from net.Conn }{{up, down}, {down, up}} {
+	for _, way := range []struct {
+		to   net.Conn
+		from io.Reader // down's first bytes may have come with the flush of the answer, before the hijack
+	}{{up, buffered}, {down, up}} {
 		p.ends.Go(func() {
 			_, _ = io.Copy(way.to, way.from)
 			_ = way.to.Close()
