@@ -9,10 +9,17 @@ import (
 type Transformers interface {
 	// Installed reports whether a transformer of that name can be run.
 	Installed(name string) bool
-	// Transform asks the named transformer about one event on its way to one webhook. An error that is
-	// ErrTransformerUnavailable is trouble of the transformer (crashed, hung, still starting, not installed): the
-	// delivery waits and no attempt is counted; so is the end of ctx, whose cause it wraps. A *TransformFailure is its refusal of this event: a failed attempt.
-	Transform(ctx context.Context, name string, e *Event, w *Webhook) (*Transformed, error)
+	// Begin asks the named transformer about one event on its way to one webhook, and does not wait for the answer. The
+	// event and the webhook must not change any more.
+	Begin(name string, e *Event, w *Webhook) Transforming
+}
+
+// Transforming is a transformer's answer on its way. It takes nothing but memory to let go of one.
+type Transforming interface {
+	// Wait waits for the answer and is called at most once. An error that is ErrTransformerUnavailable is trouble of the
+	// transformer (crashed, hung, still starting, not installed): the delivery waits and no attempt is counted; so is the
+	// end of ctx, whose cause it wraps. A *TransformFailure is its refusal of this event: a failed attempt.
+	Wait(ctx context.Context) (*Transformed, error)
 }
 
 // Transformed is a transformer's answer.

@@ -114,6 +114,7 @@ type Engine struct {
 	startMu sync.Mutex
 	running sync.WaitGroup
 
+	asked    asked
 	counters counters
 }
 

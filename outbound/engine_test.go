@@ -347,9 +347,14 @@ type transformers func(e *sidehook.Event) (*sidehook.Transformed, error)
 
 func (transformers) Installed(string) bool { return true }
 
-func (f transformers) Transform(_ context.Context, _ string, e *sidehook.Event, _ *sidehook.Webhook) (*sidehook.Transformed, error) {
-	return f(e)
+func (f transformers) Begin(_ string, e *sidehook.Event, _ *sidehook.Webhook) sidehook.Transforming {
+	return transforming(func() (*sidehook.Transformed, error) { return f(e) })
 }
+
+// transforming is an answer that is made when somebody waits for it.
+type transforming func() (*sidehook.Transformed, error)
+
+func (t transforming) Wait(context.Context) (*sidehook.Transformed, error) { return t() }
 
 func TestTransformers(t *testing.T) {
 	var away atomic.Bool

@@ -33,6 +33,10 @@ type job struct {
 	test     bool // of a test event
 	missed   bool // came while the webhook was disabled, but not by a person: to be dropped
 
+	// What the transformer was asked ahead, while it waits in the ring, and what for; nil when it was not: see ahead.go.
+	answer  sidehook.Transforming
+	askedBy *route
+
 	// What follows is set when the event has an ordering key and the lane keeps to it; see order.
 	order *order
 	key   uint64
@@ -280,6 +284,7 @@ func (l *lane) next(first bool) (*job, *route) {
 		}
 		if l.takeTurn(j) {
 			l.rate.take(l.rateLimit(l.route), now)
+			l.askAhead()
 			return j, l.route
 		}
 	}
@@ -515,6 +520,7 @@ var endOfTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 func (l *lane) recall(jobs []*job) {
 	back := make([]storage.Unclaimed, len(jobs))
 	for i, j := range jobs {
+		l.e.forget(j)
 		back[i] = storage.Unclaimed{ID: j.id, Webhook: l.key}
 	}
 	now := l.e.now()
@@ -538,6 +544,7 @@ func (l *lane) toQueue(back []storage.Unclaimed) {
 func (l *lane) dropJobs(jobs []*job) {
 	results := make([]storage.Result, len(jobs))
 	for i, j := range jobs {
+		l.e.forget(j)
 		results[i] = storage.Result{ID: j.id, Webhook: l.key, State: sidehook.Dropped}
 	}
 	l.e.record(l, results...)

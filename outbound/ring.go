@@ -22,6 +22,9 @@ func (r *ring) pushFront(j *job) {
 	r.n++
 }
 
+// at is the job at place i from the front, of len.
+func (r *ring) at(i int) *job { return r.buf[(r.head+i)&(len(r.buf)-1)] }
+
 // popFront returns nil when the ring is empty.
 func (r *ring) popFront() *job {
 	if r.n == 0 {

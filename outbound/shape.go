@@ -46,7 +46,7 @@ func (e *Engine) shape(r *route, j *job) (*request, error) {
 		saved, err := j.shared.shape(r)
 		return &request{saved: saved}, err
 	}
-	t, err := e.transform(r, j.shared.event)
+	t, err := e.transform(r, j)
 	if err != nil {
 		return nil, err
 	}
@@ -70,13 +70,16 @@ func withHeaders(own, more []sidehook.Header) []sidehook.Header {
 	return all
 }
 
-// transform asks the webhook's transformer.
-func (e *Engine) transform(r *route, event *sidehook.Event) (*sidehook.Transformed, error) {
+// transform asks the webhook's transformer, unless it was asked before.
+func (e *Engine) transform(r *route, j *job) (*sidehook.Transformed, error) {
 	name := r.webhook.Transformer
 	if e.opts.Transformers == nil {
 		return nil, fmt.Errorf("transformer %s is not installed: %w", name, sidehook.ErrTransformerUnavailable)
 	}
-	t, err := e.opts.Transformers.Transform(e.work, name, event, &r.webhook.Webhook)
+	t, err := e.answered(j, r)
+	if t == nil && err == nil {
+		t, err = e.opts.Transformers.Begin(name, j.shared.event, &r.webhook.Webhook).Wait(e.work)
+	}
 	switch {
 	case err != nil:
 		return nil, err

@@ -22,11 +22,14 @@ const (
 	// maxSenders is how many calls of one process are under way at once.
 	maxSenders = 4
 	// fullEnough is how many items must wait, for each call under way, for one more to be sent beside them at once.
-	fullEnough = 32
+	fullEnough = 64
 	// slowCall is how long items wait for calls under way before one more is sent beside them in any case.
 	slowCall = time.Millisecond
-	// maxBatch is how many items one call carries.
-	maxBatch = 64
+	// maxBatch is how many items one call carries. quickBatch is how many it may when the call before shows that they would
+	// take no more than a part in quickShare of the timeout, one after the other.
+	maxBatch   = 64
+	quickBatch = 128
+	quickShare = 4
 	// maxBatchBytes is how many bytes of event data one call carries, unless its first item alone has more.
 	maxBatchBytes = 1 << 20
 	// maxQueue is how many items may wait.
@@ -39,6 +42,7 @@ const (
 
 // call is one item on its way through the queue. Whoever answers it does not touch it any more.
 type call struct {
+	unit                   *unit
 	event                  *sidehook.Event
 	webhook                *sidehook.Webhook
 	eventSize, webhookSize int // on the wire
@@ -52,14 +56,14 @@ type call struct {
 // calls are used again: without that they are a good part of what a delivery with a transformer leaves to the collector.
 var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
 
-func newCall(e *sidehook.Event, w *sidehook.Webhook) *call {
+func (u *unit) newCall(e *sidehook.Event, w *sidehook.Webhook) *call {
 	c := calls.Get().(*call)
-	c.event, c.webhook, c.since = e, w, time.Now()
+	c.unit, c.event, c.webhook, c.since = u, e, w, time.Now()
 	c.measure()
 	return c
 }
 
-// release gives back a call that was answered, or never enqueued: nobody else knows it.
+// release gives back a call that was answered and waited for: nobody else knows it.
 func (c *call) release() {
 	*c = call{done: c.done}
 	calls.Put(c)
@@ -83,6 +87,7 @@ type sending struct {
 	queue    []*call
 	senders  int
 	underWay int
+	quick    bool        // the next call may have quickBatch items
 	picking  bool        // a sender has begun that has not picked its batch yet
 	solo     bool        // the item under way is a suspect
 	nudge    *time.Timer // lets dispatch start a sender for few items; nil when not set
@@ -94,24 +99,27 @@ type batch struct {
 	solo  bool
 }
 
-// transform is Host.Transform for this unit.
-func (u *unit) transform(ctx context.Context, e *sidehook.Event, w *sidehook.Webhook) (*sidehook.Transformed, error) {
+// begin is Host.Begin for this unit.
+func (u *unit) begin(e *sidehook.Event, w *sidehook.Webhook) *call {
 	u.count.calls.Add(1)
-	c := newCall(e, w)
-	err := u.enqueue(c)
-	if err != nil {
-		err = unavailable(u.spec.Name, err)
-	} else {
-		select {
-		case <-c.done:
-			err = c.err
-		case <-ctx.Done():
-			u.withdraw(c)
-			u.count.unavailable.Add(1)
-			return nil, unavailable(u.spec.Name, context.Cause(ctx)) // c may be under way, and is not used again
-		}
+	c := u.newCall(e, w)
+	if err := u.enqueue(c); err != nil {
+		c.fail(unavailable(u.spec.Name, err))
 	}
-	r := c.result
+	return c
+}
+
+// Wait implements sidehook.Transforming. The call is used up by it.
+func (c *call) Wait(ctx context.Context) (*sidehook.Transformed, error) {
+	u := c.unit
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		u.withdraw(c)
+		u.count.unavailable.Add(1)
+		return nil, unavailable(u.spec.Name, context.Cause(ctx)) // c may be under way, and is not used again
+	}
+	e, r, err := c.event, c.result, c.err
 	c.release()
 	switch {
 	case err == nil:
@@ -215,9 +223,12 @@ func (u *unit) setNudgeLocked() {
 func (u *unit) pickLocked(room []*call) batch {
 	b := batch{calls: room[:0]}
 	now := time.Now()
-	taken, size := 0, 0
+	taken, size, most := 0, 0, maxBatch
+	if u.quick {
+		most = quickBatch
+	}
 	for _, c := range u.queue {
-		if u.solo || b.solo || len(b.calls) == maxBatch {
+		if u.solo || b.solo || len(b.calls) == most {
 			break
 		}
 		if now.Sub(c.since) > u.spec.Timeout {
@@ -250,8 +261,9 @@ func (u *unit) send(i *instance) {
 	runtime.Gosched()
 	b := u.first(i)
 	for len(b.calls) > 0 {
+		began := time.Now()
 		u.exchange(i, b)
-		b = u.sent(i, b)
+		b = u.sent(i, b, time.Since(began))
 	}
 }
 
@@ -261,7 +273,7 @@ func (u *unit) first(i *instance) (b batch) {
 	defer u.mu.Unlock()
 	u.picking = false
 	if u.current == i {
-		b = u.pickLocked(make([]*call, 0, maxBatch))
+		b = u.pickLocked(make([]*call, 0, quickBatch))
 	}
 	if len(b.calls) == 0 {
 		u.senders--
@@ -271,12 +283,13 @@ func (u *unit) first(i *instance) (b batch) {
 	return b
 }
 
-// sent books a batch as done and picks the next; without one the sender ends. So it does when the others can be expected
+// sent books a batch as done, which took so long, and picks the next; without one the sender ends. So it does when the others can be expected
 // to carry what waits, as few senders with full batches cost less than many; the nudge looks after those that wait.
-func (u *unit) sent(i *instance, done batch) (next batch) {
+func (u *unit) sent(i *instance, done batch, took time.Duration) (next batch) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.underWay -= len(done.calls)
+	u.quick = took/time.Duration(len(done.calls))*quickBatch <= u.spec.Timeout/quickShare
 	if done.solo {
 		u.solo = false
 	}

@@ -266,13 +266,26 @@ func (h *Host) sweep() error {
 // Installed reports whether the host has a transformer of that name, whatever its state.
 func (h *Host) Installed(name string) bool { return h.units[name] != nil }
 
-// Transform implements sidehook.Transformers.
-func (h *Host) Transform(ctx context.Context, name string, e *sidehook.Event, w *sidehook.Webhook) (*sidehook.Transformed, error) {
+// Begin implements sidehook.Transformers.
+func (h *Host) Begin(name string, e *sidehook.Event, w *sidehook.Webhook) sidehook.Transforming {
 	u := h.units[name]
 	if u == nil {
-		return nil, unavailable(name, errors.New("it is not installed on this sidecar"))
+		return notInstalled(name)
 	}
-	return u.transform(ctx, e, w)
+	return u.begin(e, w)
+}
+
+// notInstalled is the answer of a transformer that the host does not have.
+type notInstalled string
+
+// Wait implements sidehook.Transforming.
+func (name notInstalled) Wait(context.Context) (*sidehook.Transformed, error) {
+	return nil, unavailable(string(name), errors.New("it is not installed on this sidecar"))
+}
+
+// Transform is Begin and Wait in one.
+func (h *Host) Transform(ctx context.Context, name string, e *sidehook.Event, w *sidehook.Webhook) (*sidehook.Transformed, error) {
+	return h.Begin(name, e, w).Wait(ctx)
 }
 
 // Ready waits until the transformer runs, or the context ends.

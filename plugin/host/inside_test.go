@@ -182,7 +182,7 @@ func FuzzQuestion(f *testing.F) {
 			DataContentType: media, Data: data, OrderingKey: key, Extensions: map[string]string{ext: value},
 		}
 		w := &sidehook.Webhook{App: app, ID: hook, Name: id, URL: url, Format: "standard"}
-		c := newCall(e, w)
+		c := new(unit).newCall(e, w)
 		defer c.release()
 		q := question{c, c}
 		b := q.AppendWire(nil)

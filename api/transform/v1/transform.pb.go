@@ -125,7 +125,7 @@ func (x *DescribeResponse) GetDescription() string {
 
 type TransformRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 1 to 256 items; a sidecar sends at most 64, with about 1 MiB of data.
+	// 1 to 256 items; a sidecar sends at most 128, with about 1 MiB of data.
 	Items         []*TransformItem `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
