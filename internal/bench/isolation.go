@@ -33,8 +33,8 @@ const (
 // ratioOf names the figure that has a goal.
 func ratioOf(name string) string { return name + ": ratio to the rate without" }
 
-// isolationRow measures the rate of a healthy endpoint alone, then while others are in trouble, each trouble by itself
-// and then all together, and alone again. Those in trouble have a backlog of events of their own, which lasts for the
+// isolationRow measures the rate of a healthy endpoint while others are in trouble, each trouble by itself and then all
+// together, and alone before and after each, because the machine may change meanwhile. Those in trouble have a backlog of events of their own, which lasts for the
 // whole run, so that their lanes do all the time what they are let do; what it costs to take in events for a hundred
 // webhooks more is the business of the rows on fan-out.
 //
@@ -47,7 +47,7 @@ func ratioOf(name string) string { return name + ": ratio to the rate without" }
 // the share leaves means that the healthy lane waited for something. Two more runs leave CPU to all: an open loop, alone and
 // beside all troubles, where only what waits for others can be late.
 func isolationRow(b *bench) error {
-	b.set.warmUp, b.set.duration = min(b.set.warmUp, time.Second), min(b.set.duration, 3*time.Second) // there are ten runs
+	b.set.warmUp, b.set.duration = min(b.set.warmUp, 700*time.Millisecond), min(b.set.duration, 2*time.Second) // there are 15 runs
 	troubles, stop, err := b.troubles()
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func isolationRow(b *bench) error {
 }
 
 func (b *bench) isolation(troubles []trouble) error {
-	runs := []trouble{{name: "before"}}
+	var runs []trouble
 	all := trouble{name: allTroubles}
 	for _, t := range troubles {
 		if t.cannot != nil {
@@ -68,29 +68,38 @@ func (b *bench) isolation(troubles []trouble) error {
 		all.hooks = append(all.hooks, t.hooks...)
 		all.resolv += t.resolv
 	}
-	runs = append(runs, all, trouble{name: "after"})
-	got := make([]figures, len(runs))
-	for i, t := range runs {
-		var err error
-		if got[i], err = b.beside(t, b.closed()); err != nil {
+	before, err := b.beside(trouble{}, b.closed())
+	if err != nil {
+		return fmt.Errorf("alone: %w", err)
+	}
+	lowest, highest := before.rate, before.rate
+	for _, t := range append(runs, all) {
+		f, err := b.beside(t, b.closed())
+		if err != nil {
 			return fmt.Errorf("%s: %w", t.name, err)
 		}
+		after, err := b.beside(trouble{}, b.closed())
+		if err != nil {
+			return fmt.Errorf("alone after %s: %w", t.name, err)
+		}
+		b.addTrouble(t.name, comparison{before, f, after})
+		lowest, highest = min(lowest, after.rate), max(highest, after.rate)
+		before = after
 	}
-	before, after := got[0], got[len(got)-1]
-	without := (before.rate + after.rate) / 2
-	cost, ownCost := (before.cost()+after.cost())/2, (before.ownCost()+after.ownCost())/2
-	b.add("rate without, before", before.rate, "/s")
-	b.add("rate without, after", after.rate, "/s")
-	for i, t := range runs[1 : len(runs)-1] {
-		f := got[i+1]
-		b.add(t.name+": rate", f.rate, "/s")
-		b.add(ratioOf(t.name), f.rate/without, "×")
-		b.add(t.name+": share of the CPU", 100*(1-cost/f.cost()), "%")
-		b.add(t.name+": share of the sidecar's CPU", 100*(1-ownCost/f.ownCost()), "%")
-		b.add(t.name+": p99", float64(f.latency.P99)/1e6, "ms")
-		b.add(t.name+": attempts at endpoints in trouble", f.others, "")
-	}
+	b.add("rate without, lowest", lowest, "/s")
+	b.add("rate without, highest", highest, "/s")
 	return b.isolationOpen(all)
+}
+
+// addTrouble tells of a run beside a trouble, and of those before and after it without.
+func (b *bench) addTrouble(name string, c comparison) {
+	whole := (c.before.cost() + c.after.cost()) / (2 * c.with.cost())
+	b.add(name+": rate", c.with.rate, "/s")
+	b.add(ratioOf(name), c.ratio(), "×")
+	b.add(name+": share of the CPU", 100*(1-whole), "%")
+	b.add(name+": share of the sidecar's CPU", 100*(1-1/c.cpu()), "%")
+	b.add(name+": p99", float64(c.with.latency.P99)/1e6, "ms")
+	b.add(name+": attempts at endpoints in trouble", c.with.others, "")
 }
 
 // isolationOpen measures an open loop alone and beside a trouble.
