@@ -15,7 +15,7 @@ import (
 // Sizes of a lane.
 const (
 	claimSize = 256 // deliveries claimed from the store at once
-	lowWater  = 64  // ring length below which a lane with a due queue always claims more
+	lowWater  = 64  // ring length below which a lane with a due queue claims more, if half of its ring is empty
 	// ringPerSlot bounds the deliveries a lane holds in memory, per request it may have in flight: an endpoint in
 	// trouble, which may have few, holds little.
 	ringPerSlot  = 16
@@ -297,7 +297,7 @@ func (l *lane) next(first bool) (*job, *route) {
 // to get to the queue's end: a steady load that is somewhat more than the low water would keep it there for ever.
 func (l *lane) runsLow() bool {
 	n := l.ring.len()
-	if n < lowWater {
+	if n < min(lowWater, l.ringCap()/2) { // less would be a claim for each attempt
 		return true
 	}
 	return l.order == nil && l.proven && n+l.reserved+claimSize <= l.ringCap() &&
