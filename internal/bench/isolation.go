@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -19,7 +20,6 @@ type trouble struct {
 }
 
 const (
-	// allTroubles names the run in which everything is wrong at once.
 	allTroubles = "all at once"
 	// hangingHooks is how many endpoints hang.
 	hangingHooks = 100
@@ -30,92 +30,85 @@ const (
 	patience = time.Second
 )
 
-// ratioOf names the figure that has a goal.
-func ratioOf(name string) string { return name + ": ratio to the rate without" }
-
-// isolationRow measures the rate of a healthy endpoint while others are in trouble, each trouble by itself and then all
-// together, and alone before and after each, because the machine may change meanwhile. Those in trouble have a backlog of events of their own, which lasts for the
-// whole run, so that their lanes do all the time what they are let do; what it costs to take in events for a hundred
-// webhooks more is the business of the rows on fan-out.
+// isolationRow measures the rate of a healthy endpoint while others are in trouble, in turns with its rate alone. Those in
+// trouble have a backlog of events of their own, which lasts for the whole run, so that their lanes do all the time what
+// they are let do; what it costs to take in events for a hundred webhooks more is the business of the rows on fan-out.
 //
 // A closed loop uses all the CPU there is, so what a trouble costs the healthy endpoint loses, even where nobody waits for
-// anybody. That share is told beside each ratio: how much of the CPU of sidecar, receiver and publisher together, and of the
+// anybody. That share is told beside the ratio: how much of the CPU of sidecar, receiver and publisher together, and of the
 // sidecar's alone, did not go into the healthy endpoint's deliveries, by what those cost without trouble. In it are requests
 // that hang, each at most patience long, until the lane's limit and circuit hold them back; and the answers of the endless
 // endpoint, which count as successes, at the price of a connection each, both its ends being on this machine, and up to
 // 128 kB. The endpoints that are busy, have no name or no TLS should cost next to nothing. A ratio that is lower than what
-// the share leaves means that the healthy lane waited for something. Two more runs leave CPU to all: an open loop, alone and
-// beside all troubles, where only what waits for others can be late.
-func isolationRow(b *bench) error {
-	b.set.warmUp, b.set.duration = min(b.set.warmUp, 700*time.Millisecond), min(b.set.duration, 2*time.Second) // there are 15 runs
+// the share leaves means that the healthy lane waited for something.
+func isolationRow(b *bench, pick func(all []trouble) trouble) (err error) {
+	b.set.warmUp, b.set.duration = min(b.set.warmUp, time.Second), min(b.set.duration, 3*time.Second) // there are seven runs
 	troubles, stop, err := b.troubles()
 	if err != nil {
 		return err
 	}
-	err = b.isolation(troubles)
-	return errors.Join(err, stop())
-}
-
-func (b *bench) isolation(troubles []trouble) error {
-	var runs []trouble
-	all := trouble{name: allTroubles}
-	for _, t := range troubles {
-		if t.cannot != nil {
-			b.rep.put(result{Row: b.name, Metric: ratioOf(t.name), Unit: "×", Note: "not measured: " + t.cannot.Error()})
-			continue
-		}
-		runs = append(runs, t)
-		all.hooks = append(all.hooks, t.hooks...)
-		all.resolv += t.resolv
+	defer func() { err = errors.Join(err, stop()) }()
+	t := pick(troubles)
+	if t.cannot != nil {
+		b.rep.put(result{Row: b.name, Metric: ratioAlone, Unit: "×", Note: "not measured: " + t.cannot.Error()})
+		return nil
 	}
-	before, err := b.beside(trouble{}, b.closed())
+	c, err := b.turns(
+		func() (figures, error) { return b.beside(trouble{}, b.closed()) },
+		func() (figures, error) { return b.beside(t, b.closed()) },
+	)
 	if err != nil {
-		return fmt.Errorf("alone: %w", err)
+		return err
 	}
-	lowest, highest := before.rate, before.rate
-	for _, t := range append(runs, all) {
-		f, err := b.beside(t, b.closed())
-		if err != nil {
-			return fmt.Errorf("%s: %w", t.name, err)
-		}
-		after, err := b.beside(trouble{}, b.closed())
-		if err != nil {
-			return fmt.Errorf("alone after %s: %w", t.name, err)
-		}
-		b.addTrouble(t.name, comparison{before, f, after})
-		lowest, highest = min(lowest, after.rate), max(highest, after.rate)
-		before = after
-	}
-	b.add("rate without, lowest", lowest, "/s")
-	b.add("rate without, highest", highest, "/s")
-	return b.isolationOpen(all)
+	b.addTurns(c)
+	m := c.middle()
+	whole := (m.before.cost() + m.after.cost()) / (2 * m.with.cost())
+	b.add("share of the CPU", 100*(1-whole), "%")
+	b.add("share of the sidecar's CPU", 100*(1-1/m.cpu()), "%")
+	b.add(p99, float64(m.with.latency.P99)/1e6, "ms")
+	b.add("attempts at endpoints in trouble", m.with.others, "")
+	return nil
 }
 
-// addTrouble tells of a run beside a trouble, and of those before and after it without.
-func (b *bench) addTrouble(name string, c comparison) {
-	whole := (c.before.cost() + c.after.cost()) / (2 * c.with.cost())
-	b.add(name+": rate", c.with.rate, "/s")
-	b.add(ratioOf(name), c.ratio(), "×")
-	b.add(name+": share of the CPU", 100*(1-whole), "%")
-	b.add(name+": share of the sidecar's CPU", 100*(1-1/c.cpu()), "%")
-	b.add(name+": p99", float64(c.with.latency.P99)/1e6, "ms")
-	b.add(name+": attempts at endpoints in trouble", c.with.others, "")
+// one picks a trouble by its name.
+func one(name string) func(all []trouble) trouble {
+	return func(all []trouble) trouble {
+		return all[slices.IndexFunc(all, func(t trouble) bool { return t.name == name })]
+	}
 }
 
-// isolationOpen measures an open loop alone and beside a trouble.
-func (b *bench) isolationOpen(t trouble) error {
+// together is every trouble that can be made, at once.
+func together(all []trouble) trouble {
+	t := trouble{name: allTroubles}
+	for _, one := range all {
+		if one.cannot == nil {
+			t.hooks = append(t.hooks, one.hooks...)
+			t.resolv += one.resolv
+		}
+	}
+	return t
+}
+
+// isolationOpenRow measures an open loop that leaves CPU to all, alone and beside all troubles: only what waits for others
+// can be late.
+func isolationOpenRow(b *bench) (err error) {
 	const perSecond = 1000
+	troubles, stop, err := b.troubles()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	alone, err := b.beside(trouble{}, open(perSecond))
 	if err != nil {
-		return fmt.Errorf("open loop: %w", err)
+		return err
 	}
-	beside, err := b.beside(t, open(perSecond))
+	beside, err := b.beside(together(troubles), open(perSecond))
 	if err != nil {
-		return fmt.Errorf("open loop, %s: %w", t.name, err)
+		return err
 	}
-	b.add("at 1,000/s, "+ratioOf(t.name), beside.rate/alone.rate, "×")
-	b.add("at 1,000/s, alone: p99", float64(alone.latency.P99)/1e6, "ms")
-	b.add("at 1,000/s, "+t.name+": p99", float64(beside.latency.P99)/1e6, "ms")
+	b.add(ratioAlone, beside.rate/alone.rate, "×")
+	b.add("p99, alone", float64(alone.latency.P99)/1e6, "ms")
+	b.add(p99, float64(beside.latency.P99)/1e6, "ms")
 	return nil
 }
 

@@ -24,10 +24,17 @@ func allRows() []row {
 		{"open10k", "publish to arrival at 10,000 events per second", open10kRow},
 		{"publish", "durable publish alone, one client, one stream", publishRow},
 		{"deadpeers", "rate with 1,000,000 deliveries pending to dead endpoints, against without", deadPeersRow},
-		{"isolation", "rate of a healthy endpoint while others hang, never end, are busy, have no name or no TLS, against without", isolationRow},
+		{"isolation-hanging", "rate of a healthy endpoint while 100 others hang, against without", isolation(one("hanging"))},
+		{"isolation-endless", "as before, while the answer of one never ends", isolation(one("endless"))},
+		{"isolation-busy", "as before, while one answers 429 with Retry-After", isolation(one("busy"))},
+		{"isolation-dns", "as before, while the name of one is not answered for", isolation(one("slow DNS"))},
+		{"isolation-tls", "as before, while one speaks no TLS", isolation(one("broken TLS"))},
+		{"isolation-all", "as before, with all of that at once", isolation(together)},
+		{"isolation-open", "1,000 events per second to a healthy endpoint, with all of that at once, against without", isolationOpenRow},
 		{"plugin", "rate with a transformer on every delivery, against without", pluginRow},
 		{"ordered", "rate with ordering by key, 10,000 keys, against without", orderedRow},
-		{"filter", "rate with filters, one of one and ten of a hundred of which pass, against without", filterRow},
+		{"filter", "rate with a filter on every event, against without", filterRow},
+		{"filter100", "rate with a hundred filters of which ten pass, against ten webhooks without", filter100Row},
 		{"memory", "memory of the sidecar: idle, at 1,000 events per second, with 1,000,000 deliveries pending", memoryRow},
 		{"start", "from exec to ready: empty, with 1,000,000 deliveries pending", startRow},
 		{"disk", "bytes written to disk over a whole life, with a hundred webhooks", diskRow},
@@ -36,12 +43,17 @@ func allRows() []row {
 	}
 }
 
+func isolation(pick func(all []trouble) trouble) func(b *bench) error {
+	return func(b *bench) error { return isolationRow(b, pick) }
+}
+
 func listRows() {
 	for _, r := range allRows() {
-		fmt.Printf("%-10s  %s\n", r.name, r.what)
+		fmt.Printf("%-17s  %s\n", r.name, r.what)
 	}
 }
 
+// chooseRows finds rows by their names, or by what their names have before a hyphen in common.
 func chooseRows(names string) ([]row, error) {
 	all := allRows()
 	if names == "" {
@@ -49,11 +61,16 @@ func chooseRows(names string) ([]row, error) {
 	}
 	var chosen []row
 	for name := range strings.SplitSeq(names, ",") {
-		i := slices.IndexFunc(all, func(r row) bool { return r.name == strings.TrimSpace(name) })
-		if i < 0 {
+		before := len(chosen)
+		for _, r := range all {
+			group, _, _ := strings.Cut(r.name, "-")
+			if name := strings.TrimSpace(name); name == r.name || name == group {
+				chosen = append(chosen, r)
+			}
+		}
+		if len(chosen) == before {
 			return nil, fmt.Errorf("there is no row %q; see -list", name)
 		}
-		chosen = append(chosen, all[i])
 	}
 	return chosen, nil
 }
@@ -89,8 +106,8 @@ func open(perSecond float64) load {
 	return func(ctx context.Context, p *publisher) error { return p.openLoop(ctx, perSecond) }
 }
 
-// fanOutRounds is how often the sidecar and the yardstick take turns.
-const fanOutRounds = 3
+// rounds is how often what is compared takes turns.
+const rounds = 3
 
 // round is a run of the sidecar between two of the yardstick.
 type round struct {
@@ -108,15 +125,11 @@ func fanOutRow(b *bench, fanOut int) error {
 	if err != nil {
 		return err
 	}
-	rounds := make([]round, fanOutRounds)
-	for i := range rounds {
-		r := &rounds[i]
+	all := make([]round, rounds)
+	for i := range all {
+		r := &all[i]
 		r.before = before
-		err := b.with(sidecarSpec{hooks: b.hooks(fanOut)}, fanOut, func(s *sidecar, p *publisher) (err error) {
-			r.f, err = b.run(s, p, b.closed())
-			return err
-		})
-		if err := errors.Join(err, b.recv.reset()); err != nil {
+		if r.f, err = b.rateOf(sidecarSpec{hooks: b.hooks(fanOut)}, fanOut, nil); err != nil {
 			return err
 		}
 		if r.after, err = b.yardstick(); err != nil {
@@ -124,14 +137,14 @@ func fanOutRow(b *bench, fanOut int) error {
 		}
 		before = r.after
 	}
-	slices.SortFunc(rounds, func(x, y round) int { return cmp.Compare(x.ratio(), y.ratio()) })
-	r := rounds[len(rounds)/2]
+	slices.SortFunc(all, func(x, y round) int { return cmp.Compare(x.ratio(), y.ratio()) })
+	r := all[len(all)/2]
 	b.add("yardstick before", r.before.rate, "/s")
 	b.add("yardstick after", r.after.rate, "/s")
 	b.add(rate, r.f.rate, "/s")
 	b.add(ratio, r.ratio(), "×")
-	b.add("ratio, lowest of 3", rounds[0].ratio(), "×")
-	b.add("ratio, highest of 3", rounds[len(rounds)-1].ratio(), "×")
+	b.add(lowestRatio, all[0].ratio(), "×")
+	b.add(highestRatio, all[len(all)-1].ratio(), "×")
 	b.addLatency(r.f.latency)
 	b.addCost(r.f)
 	// CPU time is what a full machine runs out of, and unlike a rate it hardly depends on what else runs there.

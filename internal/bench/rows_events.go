@@ -1,9 +1,6 @@
 package main
 
-import (
-	"fmt"
-	"time"
-)
+import "fmt"
 
 // orderingKeys is how many keys the events of the row ordered have.
 const orderingKeys = 10_000
@@ -17,36 +14,36 @@ func orderingKey(seq, keys uint64) uint64 {
 	return seq * golden >> 32 % keys
 }
 
-// orderedRow measures the same rate twice, with ordering by key and without. The events have the same keys in both. The
+// orderedRow measures the same rate with ordering by key and without. The events have the same keys in both. The
 // receiver checks the order where there must be one. The design has no goal for the ratio.
 func orderedRow(b *bench) error {
 	b.keys = orderingKeys
 	plain, ordered := sidecarSpec{hooks: b.hooks(1)}, sidecarSpec{hooks: b.hooks(1)}
 	ordered.hooks[0].URL, ordered.hooks[0].Ordered = b.recv.url(orderedPath), true
-	if err := b.against(plain, ordered, func(*sidecar) error { return nil }); err != nil {
+	if err := b.against(1, plain, ordered, nil); err != nil {
 		return err
 	}
 	b.add("ordering keys", orderingKeys, "")
 	return nil
 }
 
-// What the row filter has besides one webhook with a filter: so many with filters, of which so many pass.
+// filterRow measures the same rate with a filter that every event passes and without. The filter looks at the event's data.
+// The design has no goal for the ratio.
+func filterRow(b *bench) error {
+	filtered := sidecarSpec{hooks: b.hooks(1)}
+	filtered.hooks[0].Filter = passes(0)
+	return b.against(1, sidecarSpec{hooks: b.hooks(1)}, filtered, nil)
+}
+
+// What the row filter100 has: so many webhooks with filters, of which so many pass.
 const (
 	filters        = 100
 	filtersPassing = 10
 )
 
-// filterRow measures the same rate twice, with a filter that every event passes and without; then the rate with many
-// webhooks of which each event passes the filters of some, against those some alone without filters. Each filter looks at
-// the event's data, which is decoded once for all of them. The design has no goal for either.
-func filterRow(b *bench) error {
-	b.set.warmUp, b.set.duration = min(b.set.warmUp, time.Second), min(b.set.duration, 5*time.Second) // there are six rates
-	nothing := func(*sidecar) error { return nil }
-	one := sidecarSpec{hooks: b.hooks(1)}
-	one.hooks[0].Filter = passes(0)
-	if err := b.against(sidecarSpec{hooks: b.hooks(1)}, one, nothing); err != nil {
-		return err
-	}
+// filter100Row measures the rate with many webhooks of which each event passes the filters of some, against those some
+// alone without filters. An event's data is decoded once for all of them.
+func filter100Row(b *bench) error {
 	many := sidecarSpec{hooks: b.hooks(filters)}
 	for i := range many.hooks {
 		many.hooks[i].Filter = passes(i)
@@ -54,17 +51,7 @@ func filterRow(b *bench) error {
 			many.hooks[i].Filter = fails(i)
 		}
 	}
-	c, err := b.compare(filtersPassing, sidecarSpec{hooks: b.hooks(filtersPassing)}, many, nothing)
-	if err != nil {
-		return err
-	}
-	const what = "100 filters of which 10 pass: "
-	b.add(what+"rate without, before", c.before.rate, "/s")
-	b.add(what+"rate without, after", c.after.rate, "/s")
-	b.add(what+rate, c.with.rate, "/s")
-	b.add(what+ratioAlone, c.ratio(), "×")
-	b.add(what+cpuAlone, c.cpu(), "×")
-	return nil
+	return b.against(filtersPassing, sidecarSpec{hooks: b.hooks(filtersPassing)}, many, nil)
 }
 
 // passes is a filter that each event passes, and fails one that none does; no two are the same. See body for what is in

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,31 +89,33 @@ func deadPeersRow(b *bench) error {
 		return err
 	}
 	spec := sidecarSpec{hooks: append(b.hooks(1), dead...)}
-	return b.against(spec, spec, func(s *sidecar) error { return b.makeBacklog(s) })
+	return b.against(1, spec, spec, func(s *sidecar) error { return b.makeBacklog(s) })
 }
 
-// pluginRow measures the same rate twice, with a transformer and without.
+// pluginRow measures the same rate with a transformer and without.
 func pluginRow(b *bench) error {
 	plain := sidecarSpec{hooks: b.hooks(1)}
 	through := sidecarSpec{hooks: b.hooks(1), transformer: b.set.plugin}
 	through.hooks[0].Transformer = transformerName
-	return b.against(plain, through, func(*sidecar) error { return nil })
+	return b.against(1, plain, through, nil)
 }
 
-// against measures the rate of a closed loop without something, with it, and without it again: the machine may change
-// meanwhile. prepare makes the one with it ready.
-func (b *bench) against(without, with sidecarSpec, prepare func(s *sidecar) error) error {
-	c, err := b.compare(1, without, with, prepare)
+// against measures the rate of a closed loop with something, in turns with that without it, with so many deliveries for an
+// event. prepare, unless nil, makes the sidecar with it ready.
+func (b *bench) against(fanOut int, without, with sidecarSpec, prepare func(s *sidecar) error) error {
+	b.set.warmUp, b.set.duration = min(b.set.warmUp, 1500*time.Millisecond), min(b.set.duration, 4*time.Second) // seven runs
+	c, err := b.turns(
+		func() (figures, error) { return b.rateOf(without, fanOut, nil) },
+		func() (figures, error) { return b.rateOf(with, fanOut, prepare) },
+	)
 	if err != nil {
 		return err
 	}
-	b.add("rate without, before", c.before.rate, "/s")
-	b.add("rate without, after", c.after.rate, "/s")
-	b.add(rate, c.with.rate, "/s")
-	b.add(ratioAlone, c.ratio(), "×")
-	b.add(cpuAlone, c.cpu(), "×")
-	b.addLatency(c.with.latency)
-	b.addCost(c.with)
+	b.addTurns(c)
+	m := c.middle()
+	b.add(cpuAlone, m.cpu(), "×")
+	b.addLatency(m.with.latency)
+	b.addCost(m.with)
 	return nil
 }
 
@@ -127,26 +130,57 @@ func (c comparison) cpu() float64 {
 	return 2 * c.with.ownCost() / (c.before.ownCost() + c.after.ownCost())
 }
 
-// compare measures three closed loops with so many deliveries for an event; see against.
-func (b *bench) compare(fanOut int, without, with sidecarSpec, prepare func(s *sidecar) error) (c comparison, err error) {
-	nothing := func(*sidecar) error { return nil }
-	for _, step := range []struct {
-		spec    sidecarSpec
-		prepare func(s *sidecar) error
-		got     *figures
-	}{{without, nothing, &c.before}, {with, prepare, &c.with}, {without, nothing, &c.after}} {
-		err := b.with(step.spec, fanOut, func(s *sidecar, p *publisher) (err error) {
-			if err := step.prepare(s); err != nil {
+// comparisons are in the order of their ratios.
+type comparisons []comparison
+
+// middle is the one whose ratio is neither the best nor the worst.
+func (c comparisons) middle() comparison { return c[len(c)/2] }
+
+// turns measures with and without in turns, because the machine may change meanwhile.
+func (b *bench) turns(without, with func() (figures, error)) (comparisons, error) {
+	before, err := without()
+	if err != nil {
+		return nil, fmt.Errorf("without: %w", err)
+	}
+	all := make(comparisons, rounds)
+	for i := range all {
+		c := &all[i]
+		c.before = before
+		if c.with, err = with(); err != nil {
+			return nil, err
+		}
+		if c.after, err = without(); err != nil {
+			return nil, fmt.Errorf("without: %w", err)
+		}
+		before = c.after
+	}
+	slices.SortFunc(all, func(x, y comparison) int { return cmp.Compare(x.ratio(), y.ratio()) })
+	return all, nil
+}
+
+// addTurns tells of the middle comparison, and how far the others were from it.
+func (b *bench) addTurns(c comparisons) {
+	m := c.middle()
+	b.add("rate without, before", m.before.rate, "/s")
+	b.add("rate without, after", m.after.rate, "/s")
+	b.add(rate, m.with.rate, "/s")
+	b.add(ratioAlone, m.ratio(), "×")
+	b.add(lowestRatio, c[0].ratio(), "×")
+	b.add(highestRatio, c[len(c)-1].ratio(), "×")
+}
+
+// rateOf measures a closed loop with so many deliveries for an event; prepare, unless nil, makes the sidecar ready for it.
+func (b *bench) rateOf(spec sidecarSpec, fanOut int, prepare func(s *sidecar) error) (f figures, err error) {
+	err = b.with(spec, fanOut, func(s *sidecar, p *publisher) (err error) {
+		if prepare != nil {
+			if err := prepare(s); err != nil {
 				return err
 			}
-			*step.got, err = b.run(s, p, b.closed())
-			return err
-		})
-		if err := errors.Join(err, b.recv.reset()); err != nil {
-			return c, err
 		}
-	}
-	return c, nil
+		f, err = b.run(s, p, b.closed())
+		return err
+	})
+	return f, errors.Join(err, b.recv.reset())
 }
 
 // memoryRow measures what a sidecar has in memory that is idle, has little to do, or has a large backlog.
