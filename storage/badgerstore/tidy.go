@@ -238,6 +238,9 @@ func (g *group) thinBatch(b *batch) {
 	s := g.s
 	b.thinnedAt = max(b.unfinished, 1)
 	g.touch(b)
+	if b.unfinished == len(b.places) {
+		return // nothing to leave out, as in most of a backlog
+	}
 	g.trimmed = true
 	var kept []blockAt
 	for _, at := range b.blocks {
