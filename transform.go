@@ -12,6 +12,8 @@ type Transformers interface {
 	// Begin asks the named transformer about one event on its way to one webhook, and does not wait for the answer. The
 	// event and the webhook must not change any more.
 	Begin(name string, e *Event, w *Webhook) Transforming
+	// Ahead is Begin for an answer that nobody waits for yet; nil when the transformer has enough to do already.
+	Ahead(name string, e *Event, w *Webhook) Transforming
 }
 
 // Transforming is a transformer's answer on its way. It takes nothing but memory to let go of one.

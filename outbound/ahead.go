@@ -66,13 +66,17 @@ func (l *lane) askAhead() {
 // isUnasked reports whether the transformer has yet to be asked about the job, of which no request was made before.
 func (j *job) isUnasked() bool { return j.answer == nil && j.saved == nil }
 
-// ask asks a transformer about a job; false when there is no room for the answer.
+// ask asks a transformer about a job; false when there is no room for the answer, or the transformer has enough to do.
 func (e *Engine) ask(j *job, r *route) bool {
 	event := j.shared.event
 	if !e.asked.take(len(event.Data)) {
 		return false
 	}
-	j.askedBy, j.answer = r, e.opts.Transformers.Begin(r.webhook.Transformer, event, &r.webhook.Webhook)
+	j.askedBy, j.answer = r, e.opts.Transformers.Ahead(r.webhook.Transformer, event, &r.webhook.Webhook)
+	if j.answer == nil {
+		e.asked.release(len(event.Data))
+		return false
+	}
 	return true
 }
 

@@ -18,6 +18,7 @@ type counting struct {
 	mu            sync.Mutex
 	asked, waited map[string]int
 	away          bool
+	busy          bool // not to be asked ahead
 }
 
 func newCounting() *counting {
@@ -42,6 +43,16 @@ func (c *counting) Begin(name string, e *sidehook.Event, _ *sidehook.Webhook) si
 		changed.Data = []byte(`"` + name + `"`)
 		return &sidehook.Transformed{Event: &changed}, nil
 	})
+}
+
+func (c *counting) Ahead(name string, e *sidehook.Event, w *sidehook.Webhook) sidehook.Transforming {
+	c.mu.Lock()
+	busy := c.busy
+	c.mu.Unlock()
+	if busy {
+		return nil
+	}
+	return c.Begin(name, e, w)
 }
 
 // sums are the events asked about, and the questions and the waits in all.
@@ -124,6 +135,25 @@ func TestAsksATransformerAhead(t *testing.T) {
 				t.Fatalf("sent %s", s.body)
 			}
 		}
+	})
+}
+
+// TestABusyTransformerIsNotAskedAhead, but about every delivery in its turn.
+func TestABusyTransformerIsNotAskedAhead(t *testing.T) {
+	c := newCounting()
+	c.busy = true
+	heldUp(t, c, func(k *kit, let func(int), goOn func()) {
+		k.apply(webhook("w", shouting))
+		k.publishMany(300)
+		synctest.Wait()
+		let(20)
+		synctest.Wait()
+		_, questions, _ := c.sums()
+		k.want("questions", questions, 28)
+		k.want("answers kept", outbound.Asked(k.engine), [2]int64{})
+		goOn()
+		synctest.Wait()
+		k.want("delivered", k.engine.Counts().Delivered, 300)
 	})
 }
 

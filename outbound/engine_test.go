@@ -351,6 +351,10 @@ func (f transformers) Begin(_ string, e *sidehook.Event, _ *sidehook.Webhook) si
 	return transforming(func() (*sidehook.Transformed, error) { return f(e) })
 }
 
+func (f transformers) Ahead(name string, e *sidehook.Event, w *sidehook.Webhook) sidehook.Transforming {
+	return f.Begin(name, e, w)
+}
+
 // transforming is an answer that is made when somebody waits for it.
 type transforming func() (*sidehook.Transformed, error)
 

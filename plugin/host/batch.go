@@ -25,8 +25,8 @@ const (
 	fullEnough = 64
 	// slowCall is how long items wait for calls under way before one more is sent beside them in any case.
 	slowCall = time.Millisecond
-	// maxBatch is how many items one call carries. quickBatch is how many it may when the call before shows that they would
-	// take no more than a part in quickShare of the timeout, one after the other.
+	// maxBatch is how many items one call carries. quickBatch is how many it may when they should take no more than a part
+	// in quickShare of the timeout.
 	maxBatch   = 64
 	quickBatch = 128
 	quickShare = 4
@@ -87,7 +87,6 @@ type sending struct {
 	queue    []*call
 	senders  int
 	underWay int
-	quick    bool        // the next call may have quickBatch items
 	picking  bool        // a sender has begun that has not picked its batch yet
 	solo     bool        // the item under way is a suspect
 	nudge    *time.Timer // lets dispatch start a sender for few items; nil when not set
@@ -130,6 +129,31 @@ func (c *call) Wait(ctx context.Context) (*sidehook.Transformed, error) {
 		u.count.failed.Add(1)
 	}
 	return nil, err
+}
+
+// ahead is Host.Ahead for this unit.
+func (u *unit) ahead(e *sidehook.Event, w *sidehook.Webhook) *call {
+	if u.isBusy() {
+		return nil
+	}
+	return u.begin(e, w)
+}
+
+// isBusy reports whether one item more would wait long behind the others. Of a process that is not known yet a batch is
+// expected to be no trouble.
+func (u *unit) isBusy() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	waiting := len(u.queue) + u.underWay
+	if u.perItem.Load() == 0 {
+		return waiting >= maxBatch
+	}
+	return !u.isQuick(waiting + 1)
+}
+
+// isQuick reports whether so many items should be answered in a part of the timeout.
+func (u *unit) isQuick(items int) bool {
+	return time.Duration(int64(items)*u.perItem.Load()) <= u.spec.Timeout/quickShare
 }
 
 func (u *unit) enqueue(c *call) error {
@@ -224,7 +248,7 @@ func (u *unit) pickLocked(room []*call) batch {
 	b := batch{calls: room[:0]}
 	now := time.Now()
 	taken, size, most := 0, 0, maxBatch
-	if u.quick {
+	if u.perItem.Load() > 0 && u.isQuick(quickBatch) {
 		most = quickBatch
 	}
 	for _, c := range u.queue {
@@ -261,9 +285,8 @@ func (u *unit) send(i *instance) {
 	runtime.Gosched()
 	b := u.first(i)
 	for len(b.calls) > 0 {
-		began := time.Now()
 		u.exchange(i, b)
-		b = u.sent(i, b, time.Since(began))
+		b = u.sent(i, b)
 	}
 }
 
@@ -283,13 +306,12 @@ func (u *unit) first(i *instance) (b batch) {
 	return b
 }
 
-// sent books a batch as done, which took so long, and picks the next; without one the sender ends. So it does when the others can be expected
+// sent books a batch as done and picks the next; without one the sender ends. So it does when the others can be expected
 // to carry what waits, as few senders with full batches cost less than many; the nudge looks after those that wait.
-func (u *unit) sent(i *instance, done batch, took time.Duration) (next batch) {
+func (u *unit) sent(i *instance, done batch) (next batch) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.underWay -= len(done.calls)
-	u.quick = took/time.Duration(len(done.calls))*quickBatch <= u.spec.Timeout/quickShare
 	if done.solo {
 		u.solo = false
 	}
@@ -307,9 +329,11 @@ func (u *unit) sent(i *instance, done batch, took time.Duration) (next batch) {
 // exchange is one call of the process. Every item of the batch gets its answer.
 func (u *unit) exchange(i *instance, b batch) {
 	a := &answer{asked: b.calls}
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(i.ctx, u.spec.Timeout)
 	err := i.conn.Invoke(ctx, transformv1.TransformerService_Transform_FullMethodName, question(b.calls), a, callOptions...)
 	cancel()
+	u.perItem.Store(max(1, int64(time.Since(began))/int64(len(b.calls)))) // before anybody gets an answer
 	if err != nil {
 		u.trouble(i, b, err)
 		return

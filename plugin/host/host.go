@@ -275,6 +275,18 @@ func (h *Host) Begin(name string, e *sidehook.Event, w *sidehook.Webhook) sideho
 	return u.begin(e, w)
 }
 
+// Ahead implements sidehook.Transformers.
+func (h *Host) Ahead(name string, e *sidehook.Event, w *sidehook.Webhook) sidehook.Transforming {
+	u := h.units[name]
+	if u == nil {
+		return nil
+	}
+	if c := u.ahead(e, w); c != nil { // a nil *call would be an answer
+		return c
+	}
+	return nil
+}
+
 // notInstalled is the answer of a transformer that the host does not have.
 type notInstalled string
 

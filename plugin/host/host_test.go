@@ -689,6 +689,70 @@ func TestCallerGivesUp(t *testing.T) {
 	r.mustWork()
 }
 
+// TestAheadOfAFrozenProcess: of a process that has not answered yet no more is taken ahead than one call carries; when it
+// has shown that it is quick, more.
+func TestAheadOfAFrozenProcess(t *testing.T) {
+	r := start(t, spec("good", timeout(time.Minute))).ready()
+	pid := r.Status()[0].PID
+	freeze(t, pid)
+	const most = 64
+	answers := make([]sidehook.Transforming, most)
+	for i := range answers {
+		if answers[i] = r.Ahead("t", event("up"), webhook); answers[i] == nil {
+			t.Fatalf("only %d were taken", i)
+		}
+	}
+	if r.Ahead("t", event("up"), webhook) != nil {
+		t.Errorf("more than %d were taken", most)
+	}
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	awaitAll := func() {
+		t.Helper()
+		for i, a := range answers {
+			if got, err := a.Wait(ctx); err != nil || string(got.Event.Data) != `{"A":"B"}` {
+				t.Fatalf("answer %d: %+v, %v", i, got, err)
+			}
+		}
+	}
+	awaitAll()
+	answers = answers[:0]
+	for range 2 * most {
+		if a := r.Ahead("t", event("up"), webhook); a != nil {
+			answers = append(answers, a)
+		}
+	}
+	if len(answers) <= most {
+		t.Errorf("%d were taken by a quick one", len(answers))
+	}
+	awaitAll()
+}
+
+// TestNothingAheadOfASlowOne: what took long for one item says that there is enough to do; the next says something else.
+func TestNothingAheadOfASlowOne(t *testing.T) {
+	r := start(t, spec("good", timeout(time.Second))).ready()
+	if _, err := r.ask("obey"); err == nil {
+		t.Fatal("an item that took all the time was answered")
+	}
+	if r.Ahead("t", event("up"), webhook) != nil {
+		t.Error("a slow one was asked ahead")
+	}
+	r.mustWork()
+	a := r.Ahead("t", event("up"), webhook)
+	if a == nil {
+		t.Fatal("a quick one was not asked ahead")
+	}
+	if _, err := a.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if r.Ahead("other", event("up"), webhook) != nil {
+		t.Error("one that is not installed was asked ahead")
+	}
+}
+
 func TestMemoryLimit(t *testing.T) {
 	r := start(t, spec("hog", func(s *host.Spec) { s.MaxMemory = 150 << 20 }), // which takes a while to fill
 		func(o *host.Options) { o.StartTimeout = patience })

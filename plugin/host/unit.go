@@ -49,6 +49,7 @@ type unit struct {
 	sending                  // batch.go
 
 	suspects suspects
+	perItem  atomic.Int64 // what an item took in the latest call, in nanoseconds; 0: there was none
 	count    counters
 	lines    *logLines
 }
