@@ -121,8 +121,8 @@ func TestNetworkHTTP2Slow(t *testing.T) {
 }
 
 // TestNetworkHTTP2GoodbyeClosesSlowly: an endpoint that takes leave of its connections (GOAWAY), over a network that
-// takes its time to close them, costs no attempt. Of deliveries that are under way together it can: each is sent again once,
-// on a connection that may have got its goodbye from another of them.
+// takes its time to close them, costs no attempt. Of deliveries that are under way together it can: each is sent again
+// four times at most, on connections that may have got their goodbye from another of them.
 func TestNetworkHTTP2GoodbyeClosesSlowly(t *testing.T) {
 	s, good, bad, network := overBadHTTP2(t, patientPolicy)
 	bad.hang(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -153,8 +153,10 @@ func TestNetworkHTTP2GoodbyeClosesSlowly(t *testing.T) {
 	good.awaitArrival(t, together...)
 	bad.awaitArrival(t, together...)
 	s.awaitIdle()
-	for _, text := range s.failuresOf("bad") {
-		if !strings.HasPrefix(text, "connection ended by the receiver ") {
+	failed := s.failuresOf("bad")
+	t.Logf("%d of %d deliveries that were under way together failed once or more", len(failed), len(together))
+	for _, text := range failed {
+		if !strings.HasPrefix(text, "connection ended by the receiver ") && !strings.HasPrefix(text, "connection closed by the receiver ") {
 			t.Errorf("an attempt failed with %q", text)
 		}
 	}

@@ -276,6 +276,19 @@ func (c *Client) watchFiles() {
 	}
 }
 
+// resend says when a request that failed is sent again, within the same attempt.
+type resend uint8
+
+const (
+	never    resend = iota
+	ifUnread        // when it is certain that the receiver did not take it up
+	ifStale         // also when the receiver may have closed the connection before it saw the request
+)
+
+// maxSends is how often a request is sent, at most, in one attempt. It takes more than two where many requests share
+// connections that the receiver takes leave of.
+const maxSends = 5
+
 // exchange sends x on a kept-alive connection of p if there is one, else, or if that one turns out to be stale, on a
 // new one. It returns the connection when it can be used again and is nobody else's.
 func (c *Client) exchange(x *exchange, p *pool) (*conn, error) {
@@ -283,51 +296,51 @@ func (c *Client) exchange(x *exchange, p *pool) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	may := ifUnread
 	if cn != nil {
 		c.reused.Add(1)
 		x.resp.Reused = true
-		keep, again, err := c.run(x, cn, true)
+		may = ifStale
+	}
+	for left := maxSends - 1; ; left-- {
+		if cn == nil {
+			cn, err = c.dial(x, p)
+			p.endTurn(mine, err)
+			if err != nil {
+				return nil, err
+			}
+		}
+		if left == 0 {
+			may = never
+		}
+		seq := cn.seq
+		keep, again, err := c.run(x, cn, may)
 		if !again {
 			return keep, err
 		}
-		c.retried.Add(1)
-		c.opts.Logger.DebugContext(x.ctx, "kept-alive connection was stale, sending again", "endpoint", p.key, "err", err)
-		x.resp.Reused = false
-		if cn, mine, err = c.find(x, p, cn.seq); err != nil {
+		if may == ifStale {
+			c.retried.Add(1)
+		}
+		c.opts.Logger.DebugContext(x.ctx, "sending again on another connection", "endpoint", p.key, "err", err)
+		may, x.resp.Reused = ifUnread, false
+		if cn, mine, err = c.find(x, p, seq); err != nil {
 			return nil, err
 		}
 	}
-	if cn == nil {
-		cn, err = c.dial(x, p)
-		p.endTurn(mine, err)
-		if err != nil {
-			return nil, err
-		}
-	}
-	keep, again, err := c.run(x, cn, false)
-	if !again {
-		return keep, err
-	}
-	// The endpoint wants HTTP/1.1, as a connection of its own can tell it.
-	if cn, err = c.dial(x, p); err != nil {
-		return nil, err
-	}
-	keep, _, err = c.run(x, cn, false)
-	return keep, err
 }
 
 // run sends x over cn. It returns cn when it can be used again and is nobody else's, and whether x is to be sent again
 // on another connection.
-func (c *Client) run(x *exchange, cn *conn, kept bool) (keep *conn, again bool, err error) {
+func (c *Client) run(x *exchange, cn *conn, may resend) (keep *conn, again bool, err error) {
 	if cn.h2 != nil {
-		again, err = c.runShared(x, cn, kept)
+		again, err = c.runShared(x, cn, may)
 		return nil, again, err
 	}
 	if err = x.run(cn); err == nil && x.reusable {
 		return cn, false, nil
 	}
 	if err != nil {
-		if again = kept && x.stale(err); !again {
+		if again = may == ifStale && x.stale(err); !again {
 			err = x.explain(err)
 		}
 	}
@@ -336,16 +349,17 @@ func (c *Client) run(x *exchange, cn *conn, kept bool) (keep *conn, again bool, 
 }
 
 // runShared is run over a connection that others use at the same time.
-func (c *Client) runShared(x *exchange, cn *conn, kept bool) (again bool, err error) {
+func (c *Client) runShared(x *exchange, cn *conn, may resend) (again bool, err error) {
 	heard := cn.h2.wire.reads.Load()
 	err = x.runStream(cn)
 	suspect := false
 	if err != nil {
 		if wantsHTTP1(err) && !x.in.got {
 			cn.pool.forceHTTP1()
-			again, suspect = true, true
+			again, suspect = may != never, true
 		} else {
-			again = kept && !x.in.got && streamLost(cn, err) && x.ctx.Err() == nil && time.Now().Before(x.deadline)
+			lost := may == ifStale && streamLost(cn, err) || may == ifUnread && x.unread(err)
+			again = lost && !x.in.got && x.ctx.Err() == nil && time.Now().Before(x.deadline)
 			// A receiver that has not sent a byte in all the time that the request took may be gone for good.
 			suspect = again || isTimeout(err) && cn.h2.wire.reads.Load() == heard
 		}

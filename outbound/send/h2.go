@@ -188,6 +188,12 @@ func streamLost(cn *conn, err error) bool {
 		strings.Contains(err.Error(), "GOAWAY") || connGone(err)
 }
 
+// unread reports whether err means that the receiver did not take the request up, for certain, because of what others
+// made of the connection: it took leave of it in good order, or it was no more before all of the request was written.
+func (x *exchange) unread(err error) bool {
+	return strings.Contains(err.Error(), "graceful shutdown GOAWAY") || x.phase == phaseWrite && connGone(err)
+}
+
 // connGone recognises what net/http says of a connection that ended. It has no types for that.
 func connGone(err error) bool {
 	text := err.Error()

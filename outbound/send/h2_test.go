@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -411,6 +412,38 @@ func TestHTTP2StaleConnectionIsReplaced(t *testing.T) {
 				mustPost(t, c, e)
 			}
 			if s := c.Stats(); s.Dials != 2 || s.Retried != 1 || s.Open != 1 || srv.conns.Load() != 2 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// What a receiver takes leave of in good order, it has not taken up: it is sent again, on one connection after another, but
+// not for ever.
+func TestHTTP2GoodbyesCostNoAttempt(t *testing.T) {
+	for goodbyes, want := range map[int64]string{
+		1: "", 4: "", 5: "connection ended by the receiver while waiting for the response (HTTP/2 GOAWAY)",
+	} {
+		t.Run(strconv.FormatInt(goodbyes, 10), func(t *testing.T) {
+			srv, c := newRawH2(t, func(f *http2.Framer, s uint32, conn, _ int64) bool {
+				if conn <= goodbyes {
+					_ = f.WriteGoAway(0, http2.ErrCodeNo, nil)
+					return false
+				}
+				return respond(f, s, ":status", "200")
+			})
+			resp, err := post(t, c, endpoint(t, srv.url))
+			if want == "" {
+				if err != nil || resp.Status != 200 || resp.Reused {
+					t.Errorf("%+v %v", resp, err)
+				}
+			} else {
+				wantError(t, err, send.KindReset, want)
+			}
+			if n := srv.conns.Load(); n != min(goodbyes+1, 5) {
+				t.Errorf("%d connections", n)
+			}
+			if s := c.Stats(); s.Retried != 0 || s.Reused != 0 {
 				t.Errorf("%+v", s)
 			}
 		})
