@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	eventsv1 "github.com/sidehook/sidehook/api/events/v1"
 	"github.com/sidehook/sidehook/internal/config"
@@ -147,8 +149,8 @@ func (c *cli) events(cmd *cobra.Command, o *publishOptions) (eventSource, func()
 
 // publishOne emits the only event of a source and waits for its result.
 func publishOne(ctx context.Context, s *sidecarConn, events eventSource, r *report, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout,
-		fmt.Errorf("the sidecar at %s has not answered within %s", s.address, timeout))
+	late := fmt.Errorf("the sidecar at %s has not answered within %s", s.address, timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, late)
 	defer cancel()
 	for e, err := range events {
 		if err != nil {
@@ -156,8 +158,11 @@ func publishOne(ctx context.Context, s *sidecarConn, events eventSource, r *repo
 		}
 		resp, err := s.events.Publish(ctx, &eventsv1.PublishRequest{Events: []*eventsv1.Event{e.event}})
 		if err != nil {
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				return context.Cause(ctx)
+			case status.Code(err) == codes.DeadlineExceeded: // the sidecar's clock has noticed first
+				return late
 			}
 			return err
 		}
