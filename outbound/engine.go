@@ -19,7 +19,7 @@ import (
 	"github.com/sidehook/sidehook/xds"
 )
 
-// Sender makes one HTTP request; *send.Client is one.
+// Sender makes one HTTP request; *send.Client is one. It keeps nothing of what it is given when it returns.
 type Sender interface {
 	Do(ctx context.Context, req *send.Request, timeout time.Duration, resp *send.Response) error
 }
@@ -97,9 +97,10 @@ type Engine struct {
 	config atomic.Pointer[config] // nil until the first Apply
 	news   news                   // of config and closed
 
-	applyMu sync.Mutex // serialises Apply and Start
-	lanesMu sync.RWMutex
-	lanes   map[sidehook.WebhookKey]*lane
+	applyMu  sync.Mutex // serialises Apply and Start
+	lanesMu  sync.RWMutex
+	lanes    map[sidehook.WebhookKey]*lane
+	eventful eventful
 
 	inFlight atomic.Int64 // requests beyond the first of each lane
 	inMemory atomic.Int64 // deliveries taken into lanes or reserved for them

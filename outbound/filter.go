@@ -37,6 +37,7 @@ func (l *lane) noteFilterError(ev *sidehook.Event, err error) {
 	l.mu.Lock()
 	first := l.filterFailed != l.route
 	l.filterFailed = l.route
+	l.healthChanges()
 	l.health.countFilterError(text, l.e.now())
 	l.mu.Unlock()
 	l.e.opts.OnCount()

@@ -3,6 +3,7 @@ package outbound
 import (
 	"cmp"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sidehook/sidehook"
@@ -21,16 +22,41 @@ type health struct {
 	filterErrorAt   time.Time
 }
 
+// eventful are the lanes whose health ever changed, so that who tells of it every second does not go through a hundred
+// thousand webhooks of which ten get anything.
+type eventful struct {
+	mu    sync.Mutex
+	lanes []*lane // only ever appended to
+}
+
+func (e *eventful) add(l *lane) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.lanes = append(e.lanes, l)
+}
+
+func (e *eventful) all() []*lane {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.lanes
+}
+
+// healthChanges notes a change of what WebhookHealth tells; mu is held.
+func (l *lane) healthChanges() {
+	if l.health.changes == 0 {
+		l.e.eventful.add(l)
+	}
+	l.health.changes++
+}
+
 // countFilterError notes an event that the webhook's filter had no answer for.
 func (h *health) countFilterError(text string, at time.Time) {
-	h.changes++
 	h.filterErrors++
 	h.lastFilterError, h.filterErrorAt = text, at
 }
 
-// count notes an attempt, unless it is that of a test event. Either may end a pause, which is told too.
+// count notes an attempt, unless it is that of a test event.
 func (h *health) count(j *job, a *sidehook.Attempt) {
-	h.changes++
 	if j.test {
 		return
 	}
@@ -93,21 +119,18 @@ func (h *HealthChanges) Next(limit int) (changed []WebhookHealth, more bool) {
 		round uint64
 	}
 	var all []candidate
-	h.e.eachLane(func(l *lane) {
+	for _, l := range h.e.eventful.all() {
 		l.mu.Lock()
 		changes, configured := l.health.changes, l.route != nil
 		l.mu.Unlock()
 		if !configured {
 			delete(h.told, l) // it is told anew if it comes back
-			return
-		}
-		if changes == 0 {
-			return // nothing to tell; that of most of many webhooks, so nothing is looked up for it
+			continue
 		}
 		if t := h.told[l]; changes != t.changes {
 			all = append(all, candidate{l, t.round})
 		}
-	})
+	}
 	slices.SortFunc(all, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.round, b.round), compareKeys(a.lane.key, b.lane.key))
 	})

@@ -353,7 +353,7 @@ func (l *lane) pause(now time.Time, reason string) {
 	wait := min(minPause<<min(l.pauses, 10), maxPause)
 	l.pauses++
 	l.pausedUntil, l.pauseReason = now.Add(wait), reason
-	l.health.changes++
+	l.healthChanges()
 	l.settle()
 }
 
@@ -378,6 +378,7 @@ func (l *lane) finished(j *job, a *sidehook.Attempt, outcome verdict, behind []s
 	l.e.inMemory.Add(-1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.healthChanges() // of a test event too: it may end a pause, which is told
 	l.health.count(j, a)
 	l.pauses, l.pauseReason = 0, ""
 	l.lastStatus, l.lastError = a.Status, a.Error
@@ -437,7 +438,7 @@ func (l *lane) setRoute(r *route) {
 	l.route, l.retireAt = r, time.Time{}
 	l.setOrder(r.webhook.Ordering == sidehook.OrderingKey)
 	if l.pauseReason != "" {
-		l.health.changes++
+		l.healthChanges()
 	}
 	l.pausedUntil, l.pauseReason, l.pauses = time.Time{}, "", 0
 	l.settle()

@@ -64,7 +64,7 @@ func (l *lane) awaitsRate(now time.Time) bool {
 	}
 	if !l.rate.waiting && (l.held() > 0 || l.isDue(now)) {
 		l.rate.waiting = true
-		l.health.changes++
+		l.healthChanges()
 	}
 	l.arm(now, at)
 	return true

@@ -131,14 +131,14 @@ func (l *lane) state() WebhookState {
 // Gone lists the webhooks whose endpoint answered 410 and that have not changed since.
 func (e *Engine) Gone() []WebhookState {
 	var all []WebhookState
-	e.eachLane(func(l *lane) {
+	for _, l := range e.eventful.all() { // an attempt was answered so
 		if !l.isGone() {
-			return
+			continue
 		}
 		if s := l.state(); s.Phase == "gone" {
 			all = append(all, s)
 		}
-	})
+	}
 	sortStates(all)
 	return all
 }

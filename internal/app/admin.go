@@ -147,7 +147,7 @@ func (s *Sidecar) adminReady(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (s *Sidecar) adminConfig(w http.ResponseWriter, _ *http.Request) {
-	dump := map[string]any{"source": s.source.status()}
+	dump := map[string]any{"source": dumpSource(s.source)}
 	if snap := s.engine.Snapshot(); snap != nil {
 		dump["version"], dump["stale"] = snap.Version, snap.Stale
 		webhooks := []any{}
@@ -165,7 +165,7 @@ func (s *Sidecar) adminConfig(w http.ResponseWriter, _ *http.Request) {
 			webhooks = append(webhooks, map[string]any{
 				"app": wh.App, "id": wh.ID, "name": wh.Name, "url": wh.URL, "events": wh.Events, "status": wh.Status,
 				"disabled_reason": wh.DisabledReason, "automatic_retry": wh.AutomaticRetry, "format": wh.Format,
-				"signing":     signingDump(&wh.Webhook),
+				"signing":     signingDump(wh.Webhook),
 				"transformer": wh.Transformer, "timeout": wh.Timeout.String(), "headers": headers, "secrets": secrets,
 			})
 		}

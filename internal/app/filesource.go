@@ -65,9 +65,14 @@ func (s *Sidecar) applyFile(f *fileSource, rs []*xds.Resource) error {
 }
 
 func (f *fileSource) status() sourceStatus {
+	return sourceStatus{Kind: "file", From: f.path, Connected: true, LastError: f.watcher.Status().Error}
+}
+
+func (f *fileSource) rejections() []rejection {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return sourceStatus{
-		Kind: "file", From: f.path, Connected: true, LastError: f.watcher.Status().Error, Rejections: f.rejected,
-	}
+	return f.rejected
 }
+
+// resources is empty: what a file holds is live or rejected.
+func (f *fileSource) resources() []any { return nil }

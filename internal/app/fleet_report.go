@@ -62,7 +62,7 @@ func (f *fleetReporter) report(ctx context.Context, fresh bool) (*fleetv1.Report
 		r.OldestAge = durationpb.New(time.Since(stats.OldestPending))
 	}
 	if fresh {
-		f.rejections = rejectionsProto(s.rejections())
+		f.rejections = rejectionsProto(s.source.rejections())
 	}
 	r.Rejections = f.rejections
 	for _, g := range firstOf(s.engine.Gone(), maxReported) {

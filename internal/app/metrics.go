@@ -156,10 +156,9 @@ func (c *sidecarCollector) Collect(ch chan<- prometheus.Metric) {
 	ready, _ := c.s.readiness()
 	gauge(descReady, boolValue(ready))
 	if c.s.source != nil {
-		st := c.s.source.status()
 		gauge(descStale, boolValue(c.s.stale()))
-		gauge(descConnected, boolValue(st.Connected))
-		gauge(descRejected, float64(len(st.Rejections)))
+		gauge(descConnected, boolValue(c.s.source.status().Connected))
+		gauge(descRejected, float64(len(c.s.source.rejections())))
 	}
 	if c.s.ingest != nil {
 		r := &c.s.ingest.Metrics().Refused

@@ -21,17 +21,31 @@ import (
 
 // source is where a sidecar's configuration comes from.
 type source interface {
+	// status is as cheap with much configuration as with little: every probe and every scrape asks for it.
 	status() sourceStatus
+	// rejections are the resources that were refused and not replaced since.
+	rejections() []rejection
+	// resources describes all of them, where the source knows more of them than what is live.
+	resources() []any
 }
 
-// sourceStatus is what /config_dump and the metrics tell of a source.
+// sourceStatus is how a source is.
 type sourceStatus struct {
-	Kind       string      `json:"kind"` // "control plane" or "file"
-	From       string      `json:"from"`
-	Connected  bool        `json:"connected"`
-	LastError  string      `json:"last_error,omitempty"`
+	Kind      string `json:"kind"` // "control plane" or "file"
+	From      string `json:"from"`
+	Connected bool   `json:"connected"`
+	LastError string `json:"last_error,omitempty"`
+}
+
+// sourceDump is what /config_dump tells of a source.
+type sourceDump struct {
+	sourceStatus
 	Rejections []rejection `json:"rejections,omitempty"`
 	Resources  []any       `json:"resources,omitempty"`
+}
+
+func dumpSource(s source) sourceDump {
+	return sourceDump{sourceStatus: s.status(), Rejections: s.rejections(), Resources: s.resources()}
 }
 
 // rejection is a resource that was refused and not replaced since.
@@ -39,8 +53,6 @@ type rejection struct {
 	Resource string `json:"resource"`
 	Reason   string `json:"reason"`
 }
-
-func (s *Sidecar) rejections() []rejection { return s.source.status().Rejections }
 
 func (s *Sidecar) startSource(ctx context.Context) error {
 	if s.cfg.ControlPlane == nil {
@@ -80,17 +92,24 @@ func (s *Sidecar) startXDS() error {
 
 func (x *xdsSource) status() sourceStatus {
 	st := x.client.Status()
-	out := sourceStatus{
-		Kind: "control plane", From: x.address, Connected: st.Connected, LastError: st.LastError,
+	return sourceStatus{Kind: "control plane", From: x.address, Connected: st.Connected, LastError: st.LastError}
+}
+
+func (x *xdsSource) rejections() []rejection {
+	var out []rejection
+	for _, r := range x.client.Refused() {
+		out = append(out, rejection{Resource: r.Name, Reason: r.Error})
 	}
-	for _, r := range st.Resources {
-		out.Resources = append(out.Resources, map[string]any{
+	return out
+}
+
+func (x *xdsSource) resources() []any {
+	var out []any
+	for _, r := range x.client.Resources() {
+		out = append(out, map[string]any{
 			"name": r.Name, "type": r.TypeURL, "version": r.Version, "client_status": r.Status, "error": r.Error,
 			"last_updated": optionalTime(r.LastUpdated),
 		})
-		if r.Status == client.Nacked {
-			out.Rejections = append(out.Rejections, rejection{Resource: r.Name, Reason: r.Error})
-		}
 	}
 	return out
 }

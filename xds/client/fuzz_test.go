@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ func FuzzLKG(f *testing.F) {
 	dir := f.TempDir()
 	path, key := filepath.Join(dir, "config.lkg"), bytes.Repeat([]byte{7}, 32)
 	for _, k := range [][]byte{nil, key} {
-		if err := writeLKG(path, k, sampleResources(f)); err != nil {
+		if err := writeLKG(path, k, slices.Values(sampleResources(f))); err != nil {
 			f.Fatal(err)
 		}
 		file, err := os.ReadFile(path)
@@ -80,7 +81,7 @@ func FuzzLKG(f *testing.F) {
 			}
 			return
 		}
-		if err := writeLKG(path, k, saved); err != nil {
+		if err := writeLKG(path, k, slices.Values(saved)); err != nil {
 			return // names that are not UTF-8 are read and not written
 		}
 		again, err := readLKG(path, k)

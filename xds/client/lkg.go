@@ -11,12 +11,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"time"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/encoding/protodelim"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/sidehook/sidehook/xds"
 )
@@ -30,6 +34,7 @@ const (
 	lkgSealed  = 'e'
 	lkgMaxSize = 1 << 30
 	lkgRetry   = 10 * time.Second
+	lkgShare   = 20
 )
 
 // errCorrupt: the file is not what was written.
@@ -96,8 +101,10 @@ func (c *Client) loadLKG(now time.Time) {
 	c.log.Info("last-known-good configuration applied", "version", snapshot.Version, "resources", len(saved))
 }
 
-// keepLKG writes the file when it is out of date, at most once per LKGDelay, and a last time when ctx ends.
+// keepLKG writes the file when it is out of date, and a last time when ctx ends: at most once per LKGDelay, and with so
+// much configuration that it takes long, for no more than a twentieth of the time.
 func (c *Client) keepLKG(ctx context.Context) {
+	delay := c.opts.LKGDelay
 	for {
 		select {
 		case <-c.dirty:
@@ -109,7 +116,6 @@ func (c *Client) keepLKG(ctx context.Context) {
 			}
 			return
 		}
-		delay := c.opts.LKGDelay
 		for {
 			timer := time.NewTimer(delay)
 			select {
@@ -117,13 +123,16 @@ func (c *Client) keepLKG(ctx context.Context) {
 			case <-ctx.Done():
 			}
 			timer.Stop()
-			if c.saveLKG() {
+			began := time.Now()
+			ok := c.saveLKG()
+			delay = max(c.opts.LKGDelay, lkgShare*time.Since(began))
+			if ok {
 				break
 			}
 			if ctx.Err() != nil {
 				return
 			}
-			delay = max(c.opts.LKGDelay, lkgRetry)
+			delay = max(delay, lkgRetry)
 		}
 	}
 }
@@ -133,20 +142,7 @@ func (c *Client) saveLKG() bool {
 	if c.opts.LKGPath == "" {
 		return true
 	}
-	c.mu.Lock()
-	var saved []*discovery.Resource
-	for _, typeURL := range xds.Types {
-		for name, e := range c.state.types[typeURL].entries {
-			if e.resource == nil {
-				continue
-			}
-			if body, err := e.resource.Any(); err == nil { // always: it was parsed from its wire form
-				saved = append(saved, &discovery.Resource{Name: name, Version: e.version, Resource: body})
-			}
-		}
-	}
-	c.mu.Unlock()
-	err := writeLKG(c.opts.LKGPath, c.opts.LKGKey, saved)
+	err := writeLKG(c.opts.LKGPath, c.opts.LKGKey, c.live())
 	c.note(func(s *stats) {
 		if s.lkgError = ""; err != nil {
 			s.lkgError = err.Error()
@@ -160,28 +156,87 @@ func (c *Client) saveLKG() bool {
 	return err == nil
 }
 
-func writeLKG(path string, key []byte, saved []*discovery.Resource) error {
-	var text bytes.Buffer
-	for _, r := range saved {
-		if _, err := protodelim.MarshalTo(&text, r); err != nil {
-			return fmt.Errorf("last-known-good: %w", err)
+// live is what is live now, in its wire form. Each is good until the next one.
+func (c *Client) live() iter.Seq[*discovery.Resource] {
+	type liveResource struct {
+		name, version string
+		resource      *xds.Resource
+	}
+	var all []liveResource
+	c.mu.Lock()
+	for _, typeURL := range xds.Types {
+		for name, e := range c.state.types[typeURL].entries {
+			if e.resource != nil {
+				all = append(all, liveResource{name, e.version, e.resource})
+			}
 		}
 	}
-	file := []byte(lkgMagic)
-	if len(key) == 0 {
-		sum := sha256.Sum256(text.Bytes())
-		file = append(append(append(file, lkgClear), sum[:]...), text.Bytes()...)
-	} else {
-		aead, err := newAEAD(key)
+	c.mu.Unlock()
+	return func(yield func(*discovery.Resource) bool) {
+		r := &discovery.Resource{Resource: new(anypb.Any)} // one for all: there may be a hundred thousand
+		for _, l := range all {
+			body, err := l.resource.Wire()
+			if err != nil {
+				continue // never: it was parsed from its wire form
+			}
+			r.Name, r.Version, r.Resource.TypeUrl, r.Resource.Value = l.name, l.version, l.resource.TypeURL, body
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// writeLKG puts a file with these resources in place of the one at path. It goes through them twice.
+func writeLKG(path string, key []byte, saved iter.Seq[*discovery.Resource]) error {
+	var aead cipher.AEAD
+	between := sha256.Size // what stands between the head and the text
+	if len(key) != 0 {
+		var err error
+		if aead, err = newAEAD(key); err != nil {
+			return err
+		}
+		between = aead.NonceSize() + aead.Overhead() // the overhead is behind the text
+	}
+	size := len(lkgMagic) + 1 + between
+	for r := range saved {
+		size += protowire.SizeBytes(proto.Size(r))
+	}
+	file := append(make([]byte, 0, size), lkgMagic...)
+	if aead == nil {
+		file = append(file, lkgClear)
+		at := len(file)
+		file, err := appendResources(append(file, make([]byte, sha256.Size)...), saved)
 		if err != nil {
 			return err
 		}
-		nonce := make([]byte, aead.NonceSize())
-		_, _ = rand.Read(nonce) // documented never to fail
-		file = append(append(file, lkgSealed), nonce...)
-		file = aead.Seal(file, nonce, text.Bytes(), []byte(lkgMagic))
+		sum := sha256.Sum256(file[at+sha256.Size:])
+		copy(file[at:], sum[:])
+		return replaceFile(path, file)
 	}
-	return replaceFile(path, file)
+	file = append(file, lkgSealed)
+	at := len(file)
+	file = append(file, make([]byte, aead.NonceSize())...)
+	nonce := file[at:]
+	_, _ = rand.Read(nonce) // documented never to fail
+	file, err := appendResources(file, saved)
+	if err != nil {
+		return err
+	}
+	at += len(nonce)
+	return replaceFile(path, aead.Seal(file[:at], nonce, file[at:], []byte(lkgMagic))) // in place
+}
+
+// appendResources appends the text of a file: each resource with its length before it.
+func appendResources(file []byte, saved iter.Seq[*discovery.Resource]) ([]byte, error) {
+	var err error
+	for r := range saved {
+		file = protowire.AppendVarint(file, uint64(proto.Size(r)))
+		if file, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(file, r); err != nil {
+			return nil, fmt.Errorf("last-known-good: %w", err)
+		}
+	}
+	return file, nil
 }
 
 func newAEAD(key []byte) (cipher.AEAD, error) {

@@ -28,7 +28,7 @@ func TestOnResponse(t *testing.T) {
 		for {
 			receive(t, responses)
 			refused := 0
-			for _, r := range c.Status().Resources {
+			for _, r := range c.Resources() {
 				if r.Status == client.Nacked {
 					refused++
 				}

@@ -292,7 +292,7 @@ func (c *car) until(ok func(*xds.Snapshot) bool) *xds.Snapshot {
 }
 
 func (c *car) resource(name string) client.ResourceStatus {
-	for _, r := range c.Status().Resources {
+	for _, r := range c.Resources() {
 		if r.Name == name {
 			return r
 		}

@@ -211,9 +211,9 @@ func (s *state) commit(snapshot *xds.Snapshot, now time.Time) {
 		if old := entries[name]; old != nil && old.refused != nil && old.refused.version != st.version {
 			e.refused = old.refused
 		}
-		entries[name] = e
+		entries[st.resource.Name] = e // not name: the resource has its own in memory anyway
 	}
-	clear(s.staged)
+	s.staged = make(map[string]*staged) // not cleared: it would keep the size of the first configuration
 	s.live = snapshot
 }
 

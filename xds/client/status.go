@@ -31,7 +31,7 @@ type ResourceStatus struct {
 	LastUpdated time.Time
 }
 
-// Status describes the client.
+// Status describes the client. It is as cheap with many resources as with few; Resources and Refused describe those.
 type Status struct {
 	// Connected: a stream is open and the control plane answers on it.
 	Connected bool
@@ -52,8 +52,6 @@ type Status struct {
 	// LKGSavedAt is when the last-known-good file was written; LKGError why it was not, the last time.
 	LKGSavedAt time.Time
 	LKGError   string
-	// Resources by type and name.
-	Resources []ResourceStatus
 }
 
 // stats are the parts of Status that are counted.
@@ -79,18 +77,38 @@ func (c *Client) Status() Status {
 	if live := c.state.live; live != nil {
 		s.Ready, s.Stale, s.Version = true, live.Stale, live.Version
 	}
+	return s
+}
+
+// Resources describes every resource, by type and name. With many it takes a while: it is for people.
+func (c *Client) Resources() []ResourceStatus {
+	return c.resources(func(*entry) bool { return true })
+}
+
+// Refused describes the resources of which the latest version was refused, by type and name.
+func (c *Client) Refused() []ResourceStatus {
+	return c.resources(func(e *entry) bool { return e != nil && e.refused != nil })
+}
+
+// resources describes those that are wanted; nil stands for a type of which nothing arrived yet.
+func (c *Client) resources(want func(*entry) bool) []ResourceStatus {
+	var list []ResourceStatus
+	c.mu.Lock()
 	for typeURL, ts := range c.state.types {
-		if len(ts.entries) == 0 && !ts.complete {
-			s.Resources = append(s.Resources, ResourceStatus{Name: "*", TypeURL: typeURL, Status: Requested})
+		if len(ts.entries) == 0 && !ts.complete && want(nil) {
+			list = append(list, ResourceStatus{Name: "*", TypeURL: typeURL, Status: Requested})
 		}
 		for name, e := range ts.entries {
-			s.Resources = append(s.Resources, e.status(name, typeURL))
+			if want(e) {
+				list = append(list, e.status(name, typeURL))
+			}
 		}
 	}
-	slices.SortFunc(s.Resources, func(a, b ResourceStatus) int {
+	c.mu.Unlock()
+	slices.SortFunc(list, func(a, b ResourceStatus) int {
 		return cmp.Or(cmp.Compare(a.TypeURL, b.TypeURL), cmp.Compare(a.Name, b.Name))
 	})
-	return s
+	return list
 }
 
 func (e *entry) status(name, typeURL string) ResourceStatus {
