@@ -66,7 +66,7 @@ func (e *Engine) TakesAttempts(key sidehook.WebhookKey) error {
 	if r == nil {
 		return unknownWebhook(key)
 	}
-	if w := &r.webhook.Webhook; w.Status != sidehook.WebhookEnabled {
+	if w := r.webhook.Webhook; w.Status != sidehook.WebhookEnabled {
 		return disabled(key, w.DisabledReason)
 	}
 	if e.lane(key).isGone() {

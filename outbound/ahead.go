@@ -72,7 +72,7 @@ func (e *Engine) ask(j *job, r *route) bool {
 	if !e.asked.take(len(event.Data)) {
 		return false
 	}
-	j.askedBy, j.answer = r, e.opts.Transformers.Ahead(r.webhook.Transformer, event, &r.webhook.Webhook)
+	j.askedBy, j.answer = r, e.opts.Transformers.Ahead(r.webhook.Transformer, event, r.webhook.Webhook)
 	if j.answer == nil {
 		e.asked.release(len(event.Data))
 		return false

@@ -208,7 +208,7 @@ func compileRoute(w *xds.Webhook) (*route, error) {
 	if !ok {
 		return nil, sidehook.Fieldf("format", "%q is not built in", w.Format)
 	}
-	signer, err := sign.New(&w.Webhook, w.Secrets)
+	signer, err := sign.New(w.Webhook, w.Secrets)
 	if err != nil {
 		return nil, err
 	}

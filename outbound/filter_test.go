@@ -89,7 +89,7 @@ func healthOf(k *kit) []outbound.WebhookHealth {
 
 func TestBadFilterIsRefused(t *testing.T) {
 	var fe *sidehook.FieldError
-	if err := outbound.Check(&xds.Webhook{Webhook: *webhook("w", filtered("nope"))}); err == nil {
+	if err := outbound.Check(&xds.Webhook{Webhook: webhook("w", filtered("nope"))}); err == nil {
 		t.Error("a filter that does not compile is taken")
 	} else if errors.As(err, &fe) && fe.Field != "filter" {
 		t.Errorf("refused with %v", err)

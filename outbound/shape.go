@@ -24,10 +24,11 @@ type shapedAs struct {
 	saved  storage.SavedRequest
 }
 
-// request is a delivery as it goes out. saved is what a retry repeats; headers are all of them.
+// request is a delivery as it goes out. saved is what a retry repeats; headers are all of them, until they are sent.
 type request struct {
-	saved   storage.SavedRequest
-	headers []sidehook.Header
+	saved     storage.SavedRequest
+	headers   []sidehook.Header
+	signature int // which of headers that is
 }
 
 // droppedError is a transformer's decision that a delivery is not to be made.
@@ -78,7 +79,7 @@ func (e *Engine) transform(r *route, j *job) (*sidehook.Transformed, error) {
 	}
 	t, err := e.answered(j, r)
 	if t == nil && err == nil {
-		t, err = e.opts.Transformers.Begin(name, j.shared.event, &r.webhook.Webhook).Wait(e.work)
+		t, err = e.opts.Transformers.Begin(name, j.shared.event, r.webhook.Webhook).Wait(e.work)
 	}
 	switch {
 	case err != nil:
@@ -113,7 +114,7 @@ func (s *sharedEvent) shape(r *route) (storage.SavedRequest, error) {
 }
 
 func shapeEvent(r *route, event *sidehook.Event) (storage.SavedRequest, error) {
-	shaped, err := r.format.Request(event, &r.webhook.Webhook)
+	shaped, err := r.format.Request(event, r.webhook.Webhook)
 	if err != nil {
 		return storage.SavedRequest{}, fmt.Errorf("format %s: %w", r.format.Name(), err)
 	}

@@ -44,7 +44,7 @@ func (e *Engine) SendTest(
 	if err != nil {
 		return nil, err
 	}
-	if w := &r.webhook.Webhook; w.Status != sidehook.WebhookEnabled {
+	if w := r.webhook.Webhook; w.Status != sidehook.WebhookEnabled {
 		return nil, disabled(key, w.DisabledReason)
 	}
 	turn := make(chan testTurn, 1)

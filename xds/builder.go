@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sort"
@@ -26,7 +27,7 @@ type appState struct {
 	eventTypes   map[string]*sidehook.EventType
 	transformers map[string]*Transformer
 	webhooks     map[string]*sidehook.Webhook
-	secrets      map[string]map[string]*sidehook.Secret // by webhook and id; a webhook need not exist yet
+	secrets      map[string][]sidehook.Secret // by webhook, sorted by id, replaced and never changed; a webhook need not exist yet
 
 	// Changed since the last Build.
 	dirtyWebhooks                     map[string]struct{}
@@ -105,7 +106,7 @@ func (b *Builder) app(id string) *appState {
 	if st == nil {
 		st = &appState{
 			eventTypes: make(map[string]*sidehook.EventType), transformers: make(map[string]*Transformer),
-			webhooks: make(map[string]*sidehook.Webhook), secrets: make(map[string]map[string]*sidehook.Secret),
+			webhooks: make(map[string]*sidehook.Webhook), secrets: make(map[string][]sidehook.Secret),
 			dirtyWebhooks: make(map[string]struct{}),
 		}
 		b.apps[id] = st
@@ -119,12 +120,8 @@ func (st *appState) put(r *Resource) {
 		st.webhooks[r.Webhook.ID] = r.Webhook
 		st.dirtyWebhooks[r.Webhook.ID] = struct{}{}
 	case r.Secret != nil:
-		of := st.secrets[r.Secret.Webhook]
-		if of == nil {
-			of = make(map[string]*sidehook.Secret, 1)
-			st.secrets[r.Secret.Webhook] = of
-		}
-		of[r.Secret.ID] = r.Secret
+		of, at, _ := st.secret(r.Secret)
+		st.secrets[r.Secret.Webhook] = slices.Insert(slices.Clip(of), at, *r.Secret)
 		st.dirtyWebhooks[r.Secret.Webhook] = struct{}{}
 		return
 	case r.EventType != nil:
@@ -145,9 +142,11 @@ func (st *appState) remove(r *Resource) {
 		delete(st.webhooks, r.Webhook.ID)
 		st.dirtyWebhooks[r.Webhook.ID] = struct{}{}
 	case r.Secret != nil:
-		of := st.secrets[r.Secret.Webhook]
-		delete(of, r.Secret.ID)
-		if len(of) == 0 {
+		of, at, found := st.secret(r.Secret)
+		switch {
+		case found && len(of) > 1:
+			st.secrets[r.Secret.Webhook] = slices.Delete(slices.Clone(of), at, at+1)
+		case found:
 			delete(st.secrets, r.Secret.Webhook)
 		}
 		st.dirtyWebhooks[r.Secret.Webhook] = struct{}{}
@@ -162,6 +161,13 @@ func (st *appState) remove(r *Resource) {
 		st.policy = nil
 	}
 	st.served--
+}
+
+// secret returns the secrets of the webhook of s, and where s is among them or belongs.
+func (st *appState) secret(s *sidehook.Secret) (of []sidehook.Secret, at int, found bool) {
+	of = st.secrets[s.Webhook]
+	at, found = slices.BinarySearchFunc(of, s.ID, func(a sidehook.Secret, id string) int { return cmp.Compare(a.ID, id) })
+	return of, at, found
 }
 
 // build makes the App from the one before, nil when there was none, and returns nil when nothing is served any more.
@@ -209,11 +215,7 @@ func (st *appState) merge(before []*Webhook) []*Webhook {
 	return after
 }
 
-// join puts a webhook together with its secrets, by id.
+// join puts a webhook together with its secrets.
 func (st *appState) join(w *sidehook.Webhook) *Webhook {
-	joined := &Webhook{Webhook: *w}
-	for _, id := range slices.Sorted(maps.Keys(st.secrets[w.ID])) {
-		joined.Secrets = append(joined.Secrets, *st.secrets[w.ID][id])
-	}
-	return joined
+	return &Webhook{Webhook: w, Secrets: st.secrets[w.ID]}
 }

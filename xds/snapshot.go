@@ -26,9 +26,9 @@ type App struct {
 	Transformers map[string]*Transformer
 }
 
-// Webhook is a webhook with the secrets that sign for it, by id.
+// Webhook is a webhook with the secrets that sign for it, by id. Neither is changed.
 type Webhook struct {
-	sidehook.Webhook
+	*sidehook.Webhook
 	Secrets []sidehook.Secret
 }
 

@@ -18,7 +18,10 @@ func TestGrowthPercent(t *testing.T) {
 		{20 << 20, 100},
 		{40 << 20, 50},
 		{50 << 20, leastGrowth},
-		{1 << 40, leastGrowth},
+		{100 << 20, leastGrowth},
+		{150 << 20, 60},
+		{200 << 20, largeGrowth},
+		{1 << 40, largeGrowth},
 	} {
 		if got := growthPercent(c.live); got != c.want {
 			t.Errorf("with %d bytes in use: %d%%, want %d%%", c.live, got, c.want)
@@ -46,13 +49,13 @@ func TestTheCollectorFollowsTheHeap(t *testing.T) {
 		t.Fatal(err)
 	}
 	tuneMemory()
-	ballast := make([]byte, 200<<20)
-	for percent() != leastGrowth {
+	ballast := make([]byte, 220<<20)
+	for percent() != largeGrowth {
 		runtime.GC()
 	}
 	runtime.KeepAlive(ballast)
 	ballast = nil
-	for percent() == leastGrowth {
+	for percent() == largeGrowth {
 		runtime.GC()
 	}
 }

@@ -274,7 +274,7 @@ func (s *Sidecar) check(r *xds.Resource) error {
 		return fmt.Errorf("transformer: %q is not installed on this sidecar", r.Webhook.Transformer)
 	}
 	if r.Webhook != nil {
-		return outbound.Check(&xds.Webhook{Webhook: *r.Webhook})
+		return outbound.Check(&xds.Webhook{Webhook: r.Webhook})
 	}
 	return nil
 }
