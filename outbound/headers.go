@@ -24,8 +24,7 @@ const shownSignature = 12
 
 // sign completes the request's headers: identity, a fresh timestamp and signature, tracing, and what the format, the
 // transformer and the webhook add. webhook-id stands beside every scheme, so that any receiver can tell a repeated
-// delivery. The attempt gets the headers with the signature shortened. It fails as sign.Signer does when none of the
-// webhook's secrets can sign at that moment.
+// delivery. It fails as sign.Signer does when none of the webhook's secrets can sign at that moment.
 func (e *Engine) sign(a *sidehook.Attempt, r *route, j *job, req *request) error {
 	const ownMost = 8
 	event := j.shared.event
@@ -51,12 +50,18 @@ func (e *Engine) sign(a *sidehook.Attempt, r *route, j *job, req *request) error
 		}
 	}
 	headers = append(headers, r.webhook.Headers...)
-	req.headers = headers
-
-	a.RequestHeaders = append([]sidehook.Header(nil), headers...)
-	whole := headers[signature].Value
-	a.RequestHeaders[signature].Value = whole[:min(shownSignature, len(whole))] + "…"
+	req.headers, req.signature = headers, signature
 	return nil
+}
+
+// sent gives away the headers of a request that was made, with the signature shortened, for the history. They are the same
+// slice, a fifth of all the memory that a delivery takes, so nothing may send them any more.
+func (req *request) sent() []sidehook.Header {
+	headers := req.headers
+	req.headers = nil
+	whole := headers[req.signature].Value
+	headers[req.signature].Value = whole[:min(shownSignature, len(whole))] + "…"
+	return headers
 }
 
 func hasHeader(headers []sidehook.Header, key string) bool {

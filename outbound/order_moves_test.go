@@ -3,6 +3,7 @@ package outbound_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -21,6 +22,7 @@ type slowCommits struct {
 }
 
 func (s *slowCommits) Record(ctx context.Context, results []storage.Result) error {
+	results = slices.Clone(results)
 	go func() {
 		<-time.After(s.takes)
 		_ = s.Store.Record(ctx, results)

@@ -61,11 +61,16 @@ type tried struct {
 // post makes the request and fills the attempt; made is false when the engine gave it up. cut: what came back had no end
 // that was worth waiting for.
 func (e *Engine) post(l *lane, r *route, a *sidehook.Attempt, req *request, began time.Time) (made, cut bool) {
-	resp := responses.Get().(*send.Response)
-	defer responses.Put(resp)
-	err := e.opts.Sender.Do(e.work, &send.Request{URL: r.endpoint, Headers: req.headers, Body: req.saved.Body},
-		r.webhook.Timeout, resp)
+	x := exchanges.Get().(*exchange)
+	resp := &x.resp
+	defer func() {
+		x.req = send.Request{}
+		exchanges.Put(x)
+	}()
+	x.req = send.Request{URL: r.endpoint, Headers: req.headers, Body: req.saved.Body}
+	err := e.opts.Sender.Do(e.work, &x.req, r.webhook.Timeout, resp)
 	a.Latency = e.now().Sub(began)
+	a.RequestHeaders = req.sent()
 	if err != nil && e.work.Err() != nil {
 		return false, false // not the endpoint's fault, and not recorded: repeated after the next start
 	}
@@ -84,7 +89,13 @@ func (e *Engine) post(l *lane, r *route, a *sidehook.Attempt, req *request, bega
 	return true, resp.Cut
 }
 
-var responses = sync.Pool{New: func() any { return new(send.Response) }}
+// exchange is what a Sender is given; it keeps none of it.
+type exchange struct {
+	req  send.Request
+	resp send.Response
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
 // decide turns what came back into an outcome.
 func decide(r *route, a *sidehook.Attempt, retryAfter string, failed bool) sidehook.Outcome {
@@ -136,7 +147,11 @@ func (e *Engine) conclude(l *lane, r *route, j *job, a *sidehook.Attempt, req *r
 		behind = l.block(j, res.DueAt)
 	}
 	res.OnCommit = l.onCommit(j, res.DueAt)
-	e.record(l, res)
+	one := oneResult.Get().(*[1]storage.Result) // the store keeps the result, not the slice
+	one[0] = res
+	e.record(l, one[:]...)
+	one[0] = storage.Result{}
+	oneResult.Put(one)
 	e.counters.count(a) // after it was submitted: what is counted can be flushed
 	e.opts.Observe(l.key, a)
 	l.finished(j, a, v, behind)
@@ -147,6 +162,8 @@ func (e *Engine) conclude(l *lane, r *route, j *job, a *sidehook.Attempt, req *r
 	}
 	return tried{attempt: a, request: req}
 }
+
+var oneResult = sync.Pool{New: func() any { return new([1]storage.Result) }}
 
 // onCommit is what the lane does once a result is durable: due is when the delivery is to be tried again, zero if it
 // has ended.

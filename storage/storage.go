@@ -48,7 +48,8 @@ type Store interface {
 	// Record submits results for a commit soon after (within a few milliseconds) and returns without waiting for it;
 	// it blocks only while too much is uncommitted. A result whose commit fails is tried again until the store closes;
 	// what was never committed is found queued after a restart. Results for deliveries that the store does not know,
-	// or that are neither claimed nor taken, are ignored (but their OnCommit is called).
+	// or that are neither claimed nor taken, are ignored (but their OnCommit is called). The slice is the caller's again
+	// when it returns, what the results refer to is not.
 	Record(ctx context.Context, results []Result) error
 
 	// Flush waits until everything submitted before it is committed.

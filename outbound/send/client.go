@@ -19,7 +19,7 @@ type Request struct {
 	// URL to ask; parse it once per webhook with ParseEndpoint.
 	URL *Endpoint
 	// Headers in the order in which they are sent, already validated (sidehook.ValidateHeader). The client itself
-	// adds Host, Content-Length and User-Agent.
+	// adds Host, Content-Length and User-Agent. Neither changed nor kept.
 	Headers []sidehook.Header
 	// Body is not changed and not kept.
 	Body []byte

@@ -58,6 +58,10 @@ func (s *Store) commitOnce() {
 	}
 	g.settleMoves()
 	g.announce(err)
+	if n == len(moves) {
+		g.moves = nil
+		s.in.reuse(moves)
+	}
 	s.checkpointIfDue()
 }
 

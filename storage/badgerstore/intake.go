@@ -83,7 +83,11 @@ type intake struct {
 	batchesDone  uint64
 	movesDone    uint64
 	spareBatches []*submission
+	spareMoves   []move
 }
+
+// maxSpareMoves is how many moves the memory is kept for: those of a commit under full load.
+const maxSpareMoves = 4096
 
 func newIntake() *intake {
 	return &intake{
@@ -271,14 +275,25 @@ func (sub *submission) deliveries() int {
 	return n
 }
 
-// takeMoves gives all waiting moves; giveBack returns those that did not fit.
+// takeMoves gives all waiting moves; giveBack returns those that did not fit, or reuse the memory when all did and are
+// settled.
 func (in *intake) takeMoves() []move {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	out := in.moves
-	in.moves = nil
+	in.moves, in.spareMoves = in.spareMoves, nil
 	in.urgent = false
 	return out
+}
+
+func (in *intake) reuse(moves []move) {
+	if cap(moves) > maxSpareMoves {
+		return
+	}
+	clear(moves)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.spareMoves = moves[:0]
 }
 
 func (in *intake) giveBack(moves []move) {

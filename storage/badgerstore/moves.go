@@ -14,6 +14,10 @@ func (s *Store) Record(ctx context.Context, results []storage.Result) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if len(results) == 1 { // nearly always, and then without a slice that outlives the call
+		one := [1]move{{kind: moveRecord, result: results[0]}}
+		return s.in.move(ctx, one[:])
+	}
 	moves := make([]move, len(results))
 	for i := range results {
 		moves[i] = move{kind: moveRecord, result: results[i]}
