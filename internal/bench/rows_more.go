@@ -130,11 +130,24 @@ func (c comparison) cpu() float64 {
 	return 2 * c.with.ownCost() / (c.before.ownCost() + c.after.ownCost())
 }
 
-// comparisons are in the order of their ratios.
+// comparisons are in the order of their ratios, once they are sorted.
 type comparisons []comparison
+
+func (c comparisons) sort() {
+	slices.SortFunc(c, func(x, y comparison) int { return cmp.Compare(x.ratio(), y.ratio()) })
+}
 
 // middle is the one whose ratio is neither the best nor the worst.
 func (c comparisons) middle() comparison { return c[len(c)/2] }
+
+// mean is that of a figure of theirs.
+func (c comparisons) mean(of func(comparison) float64) float64 {
+	sum := 0.0
+	for _, x := range c {
+		sum += of(x)
+	}
+	return sum / float64(len(c))
+}
 
 // turns measures with and without in turns, because the machine may change meanwhile.
 func (b *bench) turns(without, with func() (figures, error)) (comparisons, error) {
@@ -154,7 +167,7 @@ func (b *bench) turns(without, with func() (figures, error)) (comparisons, error
 		}
 		before = c.after
 	}
-	slices.SortFunc(all, func(x, y comparison) int { return cmp.Compare(x.ratio(), y.ratio()) })
+	all.sort()
 	return all, nil
 }
 
