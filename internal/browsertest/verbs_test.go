@@ -46,6 +46,31 @@ func (p *Page) click(role, name string) {
 	p.settle()
 }
 
+// hold presses the button of the mouse on something, and release lets go of it at the same place.
+func (p *Page) hold(role, name string) (release func()) {
+	p.t.Helper()
+	var x, y float64
+	button := func(kind input.DispatchMouseEventType) func(context.Context) error {
+		return func(ctx context.Context) error {
+			return call(ctx, input.DispatchMouseEvent, input.DispatchMouseEventParams{
+				Type: kind, X: x, Y: y, Button: input.MouseButtonLeft, ClickCount: 1,
+			})
+		}
+	}
+	p.await(fmt.Sprintf("hold the %s %q", role, name), func(ctx context.Context) error {
+		object, err := p.find(ctx, role, name)
+		if err == nil {
+			x, y, err = spot(ctx, object)
+		}
+		return err
+	})
+	p.must("press the button", button(input.DispatchMouseEventTypeMousePressed))
+	return func() {
+		p.t.Helper()
+		p.must("let go of the button", button(input.DispatchMouseEventTypeMouseReleased))
+	}
+}
+
 // fill puts a text in the place of what a field holds.
 func (p *Page) fill(name, text string) {
 	p.t.Helper()
@@ -254,8 +279,17 @@ func scroll(ctx context.Context, object runtime.RemoteObjectID) error {
 }
 
 func clickOn(ctx context.Context, object runtime.RemoteObjectID) error {
-	if err := scroll(ctx, object); err != nil {
+	x, y, err := spot(ctx, object)
+	if err != nil {
 		return err
+	}
+	return chromedp.Do(ctx, chromedp.MouseClickXY(x, y))
+}
+
+// spot is where something can be clicked.
+func spot(ctx context.Context, object runtime.RemoteObjectID) (x, y float64, err error) {
+	if err := scroll(ctx, object); err != nil {
+		return 0, 0, err
 	}
 	at, err := on[struct {
 		X, Y     float64
@@ -275,11 +309,8 @@ func clickOn(ctx context.Context, object runtime.RemoteObjectID) error {
 		}
 		return {trouble};
 	}`)
-	if err != nil {
-		return err
+	if err == nil && at.Trouble != "" {
+		err = errors.New(at.Trouble)
 	}
-	if at.Trouble != "" {
-		return errors.New(at.Trouble)
-	}
-	return chromedp.Do(ctx, chromedp.MouseClickXY(at.X, at.Y))
+	return at.X, at.Y, err
 }

@@ -250,6 +250,26 @@ func TestListIsLive(t *testing.T) {
 	p.sees(w.deleted)
 	p.seesNot("From elsewhere")
 
+	// Nor is a click lost to news that come between the press of the button and its release.
+	p.must("listen", func(ctx context.Context) error {
+		_, err := eval[bool](ctx, `new Promise((listening) => {
+			window.heard = 0;
+			const source = new EventSource(document.body.dataset.liveUrl);
+			source.addEventListener("webhooks", () => { window.heard++ });
+			source.addEventListener("open", () => listening(true));
+		})`)
+		return err
+	})
+	release := p.hold("button", w.remove+" More 1")
+	pl.webhook(t, sidehook.Webhook{Name: "At a bad moment", URL: "https://example.com"})
+	p.holds("the page hears of it", "window.heard > 0")
+	p.settle()
+	p.seesNot("At a bad moment")
+	release()
+	p.in("dialog[open]", "").click("button", w.confirm)
+	p.sees(w.deleted, "At a bad moment")
+	p.seesNot("More 1")
+
 	p.click("link", w.newWebhook)
 	p.fill(w.name, "Half")
 	pl.webhook(t, sidehook.Webhook{Name: "Another", URL: "https://example.com"})

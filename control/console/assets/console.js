@@ -226,7 +226,24 @@
     if (mark.textContent !== text) mark.textContent = text;
   }
   const fetching = new Map(); // ids of parts, and whether there was news since their request went out
+  // Nothing is replaced between the press of a button and its release: the browser makes no click of the two then.
+  let pressed = false;
+  const held = new Set(); // ids of parts that there was news for meanwhile
+  function release() {
+    pressed = false;
+    const ids = [...held];
+    held.clear();
+    ids.forEach((id) => { const part = document.getElementById(id); if (part) refresh(part); });
+  }
+  document.addEventListener("pointerdown", () => { pressed = true; }, true);
+  ["pointerup", "pointercancel"].forEach((name) => {
+    document.addEventListener(name, () => setTimeout(release), true); // after the click
+  });
   function refresh(part) {
+    if (pressed) {
+      held.add(part.id);
+      return;
+    }
     if (fetching.has(part.id)) {
       fetching.set(part.id, true);
       return;
@@ -238,6 +255,11 @@
     const keep = (event) => {
       const old = event.detail.target;
       if (!old || old.id !== part.id) return;
+      if (pressed) {
+        event.detail.shouldSwap = false;
+        held.add(part.id);
+        return;
+      }
       open = $$("details[open][id]", old).map((d) => d.id);
       focused = old.contains(document.activeElement) ? keyOf(document.activeElement) : "";
     };
