@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -182,26 +183,30 @@ var listeners = map[string]string{
 // ports stands for the addresses of the pages with others that are free.
 type ports struct{ forth, back *strings.Replacer }
 
+// chosen are the ports that a page of this run was given: pages are tested side by side.
+var chosen sync.Map
+
 // choosePorts finds free ports below the range that systems take theirs from, so that no other test is given one of
 // them meanwhile.
 func choosePorts(t *testing.T) *ports {
 	t.Helper()
 	var forth, back []string
-	chosen := map[int]bool{}
 	for _, documented := range listeners {
 		for tries := 0; ; tries++ {
 			port := 10_000 + rand.IntN(20_000)
 			addr := fmt.Sprintf("127.0.0.1:%d", port)
 			var lc net.ListenConfig
 			lis, err := lc.Listen(context.Background(), "tcp", addr)
-			if err != nil || chosen[port] {
+			if err != nil {
 				if tries > 100 {
 					t.Fatalf("no free port: %v", err)
 				}
 				continue
 			}
 			lis.Close()
-			chosen[port] = true
+			if _, taken := chosen.LoadOrStore(port, true); taken {
+				continue
+			}
 			forth, back = append(forth, documented, addr), append(back, addr, documented)
 			break
 		}
