@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // in narrows the verbs to the first visible element that fits a CSS selector and shows a text.
@@ -140,7 +141,33 @@ func (p *Page) focus(role, name string) {
 // press types keys into what has the focus.
 func (p *Page) press(keys string) {
 	p.t.Helper()
-	p.must("press keys", func(ctx context.Context) error { return chromedp.Do(ctx, chromedp.KeyEvent(keys)) })
+	p.must("press keys", func(ctx context.Context) error {
+		for _, key := range keys {
+			events := kb.Encode(key)
+			// What a key types comes with its press, as from a keyboard. chromedp.KeyEvent sends the two one after the other, and
+			// what the press opens may have the focus by then.
+			down, up := *events[0], *events[len(events)-1]
+			if len(events) == 3 {
+				down.Text, down.UnmodifiedText = events[1].Text, events[1].UnmodifiedText
+			}
+			if err := errors.Join(call(ctx, input.DispatchKeyEvent, down), call(ctx, input.DispatchKeyEvent, up)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	p.settle()
+}
+
+// holdEnter has the Enter key, which is held, press again by itself.
+func (p *Page) holdEnter() {
+	p.t.Helper()
+	p.must("hold Enter", func(ctx context.Context) error {
+		down := *kb.Encode('\r')[0]
+		down.Text, down.UnmodifiedText, down.AutoRepeat = "\r", "\r", new(bool)
+		*down.AutoRepeat = true
+		return call(ctx, input.DispatchKeyEvent, down)
+	})
 	p.settle()
 }
 

@@ -201,6 +201,10 @@
       sheet.close();
     }
   });
+  // Enter, held for longer than what it opened takes to come, would send the form in there.
+  document.addEventListener("keydown", (event) => {
+    if (event.repeat && event.key === "Enter" && event.target.tagName !== "TEXTAREA") event.preventDefault();
+  }, true);
   confirmDialog.addEventListener("cancel", () => { asking = null; });
   sheet.addEventListener("close", () => {
     $("#sheet-body").replaceChildren();
