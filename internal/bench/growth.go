@@ -30,9 +30,9 @@ func (b *bench) growthRates() (err error) {
 	b.set.warmUp, b.set.duration = min(b.set.warmUp, 300*time.Millisecond), min(b.set.duration, 1500*time.Millisecond) // of ten runs
 	var cars [3]*sidecar
 	for i, n := range [...]int{growthHooks, b.scaled(1000), b.scaled(100_000)} {
-		s, err := b.sidecar(sidecarSpec{hooks: append(b.hooks(growthHooks), idleHooks(n-growthHooks)...), overXDS: true})
-		if err != nil {
-			return fmt.Errorf("%d webhooks: %w", n, err)
+		s, startErr := b.sidecar(sidecarSpec{hooks: append(b.hooks(growthHooks), idleHooks(n-growthHooks)...), overXDS: true})
+		if startErr != nil {
+			return fmt.Errorf("%d webhooks: %w", n, startErr)
 		}
 		defer func() { err = errors.Join(err, s.stop()) }()
 		cars[i] = s
@@ -43,10 +43,11 @@ func (b *bench) growthRates() (err error) {
 	}
 	for _, s := range cars {
 		// The program that publishes would otherwise have all these webhooks in its memory too. A control plane is elsewhere.
-		if err := errors.Join(b.awaitQuiet(s), s.config.stop()); err != nil {
+		err := errors.Join(b.awaitQuiet(s), s.config.stop())
+		s.config = nil
+		if err != nil {
 			return err
 		}
-		s.config = nil
 	}
 	runtime.GC()
 
@@ -88,9 +89,8 @@ func (b *bench) growthRates() (err error) {
 	b.add("rate, 10 webhooks", toMany.mean(func(c comparison) float64 { return (c.before.rate + c.after.rate) / 2 }), "/s")
 	b.add(ratioThousand, toThousand.mean(comparison.ratio), "×")
 	b.add(ratioMany, toMany.mean(comparison.ratio), "×")
-	toMany.sort()
-	b.add(lowestRatio, toMany[0].ratio(), "×")
-	b.add(highestRatio, toMany[len(toMany)-1].ratio(), "×")
+	sortByRatio(toMany)
+	addRange(b, toMany)
 	b.add("ratio of the sidecar's CPU per delivery with 1,000 webhooks to that with 10", toThousand.mean(comparison.cpu), "×")
 	b.add("ratio of the sidecar's CPU per delivery with 100,000 webhooks to that with 10", toMany.mean(comparison.cpu), "×")
 	b.add("ready with 100,000 webhooks, first configuration included", milliseconds(many.took), "ms")

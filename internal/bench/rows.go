@@ -115,7 +115,20 @@ type round struct {
 	f             figures
 }
 
-func (r *round) ratio() float64 { return r.f.rate / mean(r.before, r.after).rate }
+func (r round) ratio() float64 { return r.f.rate / mean(r.before, r.after).rate }
+
+// compared is one of several turns.
+type compared interface{ ratio() float64 }
+
+func sortByRatio[T compared](turns []T) {
+	slices.SortFunc(turns, func(x, y T) int { return cmp.Compare(x.ratio(), y.ratio()) })
+}
+
+// addRange tells of the lowest and the highest ratio of sorted turns.
+func addRange[T compared](b *bench, turns []T) {
+	b.add(lowestRatio, turns[0].ratio(), "×")
+	b.add(highestRatio, turns[len(turns)-1].ratio(), "×")
+}
 
 // fanOutRow measures the rate of a closed loop in turns with the yardstick, because the machine may change meanwhile. It
 // tells of the round whose ratio is neither the best nor the worst, and how far the others were from it.
@@ -137,14 +150,13 @@ func fanOutRow(b *bench, fanOut int) error {
 		}
 		before = r.after
 	}
-	slices.SortFunc(all, func(x, y round) int { return cmp.Compare(x.ratio(), y.ratio()) })
+	sortByRatio(all)
 	r := all[len(all)/2]
 	b.add("yardstick before", r.before.rate, "/s")
 	b.add("yardstick after", r.after.rate, "/s")
 	b.add(rate, r.f.rate, "/s")
 	b.add(ratio, r.ratio(), "×")
-	b.add(lowestRatio, all[0].ratio(), "×")
-	b.add(highestRatio, all[len(all)-1].ratio(), "×")
+	addRange(b, all)
 	b.addLatency(r.f.latency)
 	b.addCost(r.f)
 	// CPU time is what a full machine runs out of, and unlike a rate it hardly depends on what else runs there.

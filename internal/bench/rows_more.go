@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -133,10 +132,6 @@ func (c comparison) cpu() float64 {
 // comparisons are in the order of their ratios, once they are sorted.
 type comparisons []comparison
 
-func (c comparisons) sort() {
-	slices.SortFunc(c, func(x, y comparison) int { return cmp.Compare(x.ratio(), y.ratio()) })
-}
-
 // middle is the one whose ratio is neither the best nor the worst.
 func (c comparisons) middle() comparison { return c[len(c)/2] }
 
@@ -167,7 +162,7 @@ func (b *bench) turns(without, with func() (figures, error)) (comparisons, error
 		}
 		before = c.after
 	}
-	all.sort()
+	sortByRatio(all)
 	return all, nil
 }
 
@@ -178,8 +173,7 @@ func (b *bench) addTurns(c comparisons) {
 	b.add("rate without, after", m.after.rate, "/s")
 	b.add(rate, m.with.rate, "/s")
 	b.add(ratioAlone, m.ratio(), "×")
-	b.add(lowestRatio, c[0].ratio(), "×")
-	b.add(highestRatio, c[len(c)-1].ratio(), "×")
+	addRange(b, c)
 }
 
 // rateOf measures a closed loop with so many deliveries for an event; prepare, unless nil, makes the sidecar ready for it.
