@@ -34,7 +34,7 @@ const (
 	lkgSealed  = 'e'
 	lkgMaxSize = 1 << 30
 	lkgRetry   = 10 * time.Second
-	lkgShare   = 20
+	lkgShare   = 20 // of the time it may take one part to write it
 )
 
 // errCorrupt: the file is not what was written.
@@ -189,54 +189,38 @@ func (c *Client) live() iter.Seq[*discovery.Resource] {
 
 // writeLKG puts a file with these resources in place of the one at path. It goes through them twice.
 func writeLKG(path string, key []byte, saved iter.Seq[*discovery.Resource]) error {
+	kind, front, behind := byte(lkgClear), sha256.Size, 0 // what stands before the text, and behind it
 	var aead cipher.AEAD
-	between := sha256.Size // what stands between the head and the text
 	if len(key) != 0 {
 		var err error
 		if aead, err = newAEAD(key); err != nil {
 			return err
 		}
-		between = aead.NonceSize() + aead.Overhead() // the overhead is behind the text
+		kind, front, behind = lkgSealed, aead.NonceSize(), aead.Overhead()
 	}
-	size := len(lkgMagic) + 1 + between
+	start := len(lkgMagic) + 1 + front
+	size := start + behind
 	for r := range saved {
 		size += protowire.SizeBytes(proto.Size(r))
 	}
-	file := append(make([]byte, 0, size), lkgMagic...)
-	if aead == nil {
-		file = append(file, lkgClear)
-		at := len(file)
-		file, err := appendResources(append(file, make([]byte, sha256.Size)...), saved)
-		if err != nil {
-			return err
-		}
-		sum := sha256.Sum256(file[at+sha256.Size:])
-		copy(file[at:], sum[:])
-		return replaceFile(path, file)
-	}
-	file = append(file, lkgSealed)
-	at := len(file)
-	file = append(file, make([]byte, aead.NonceSize())...)
-	nonce := file[at:]
-	_, _ = rand.Read(nonce) // documented never to fail
-	file, err := appendResources(file, saved)
-	if err != nil {
-		return err
-	}
-	at += len(nonce)
-	return replaceFile(path, aead.Seal(file[:at], nonce, file[at:], []byte(lkgMagic))) // in place
-}
-
-// appendResources appends the text of a file: each resource with its length before it.
-func appendResources(file []byte, saved iter.Seq[*discovery.Resource]) ([]byte, error) {
-	var err error
-	for r := range saved {
+	file := append(append(make([]byte, 0, size), lkgMagic...), kind)
+	file = file[:start]
+	for r := range saved { // as protodelim.MarshalTo does, which allocates each of them
+		var err error
 		file = protowire.AppendVarint(file, uint64(proto.Size(r)))
 		if file, err = (proto.MarshalOptions{UseCachedSize: true}).MarshalAppend(file, r); err != nil {
-			return nil, fmt.Errorf("last-known-good: %w", err)
+			return fmt.Errorf("last-known-good: %w", err)
 		}
 	}
-	return file, nil
+	head, text := file[start-front:start], file[start:]
+	if aead == nil {
+		sum := sha256.Sum256(text)
+		copy(head, sum[:])
+	} else {
+		_, _ = rand.Read(head)                                       // documented never to fail
+		file = aead.Seal(file[:start], head, text, []byte(lkgMagic)) // in place
+	}
+	return replaceFile(path, file)
 }
 
 func newAEAD(key []byte) (cipher.AEAD, error) {
