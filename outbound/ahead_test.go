@@ -104,6 +104,15 @@ func (k *kit) publishMany(n int) {
 	k.publish(batch...)
 }
 
+// shoutTwenty publishes 300 events to a webhook with a transformer and lets 20 deliveries be answered.
+func (k *kit) shoutTwenty(let func(int)) {
+	k.apply(webhook("w", shouting))
+	k.publishMany(300)
+	synctest.Wait()
+	let(20)
+	synctest.Wait()
+}
+
 func shouting(w *sidehook.Webhook) { w.Transformer = "shout" }
 
 // TestAsksATransformerAhead: while all workers wait for their endpoint, the transformer is asked about what comes next, and
@@ -111,11 +120,7 @@ func shouting(w *sidehook.Webhook) { w.Transformer = "shout" }
 func TestAsksATransformerAhead(t *testing.T) {
 	c := newCounting()
 	heldUp(t, c, func(k *kit, let func(int), goOn func()) {
-		k.apply(webhook("w", shouting))
-		k.publishMany(300)
-		synctest.Wait()
-		let(20)
-		synctest.Wait()
+		k.shoutTwenty(let)
 		events, questions, waits := c.sums()
 		k.want("waited for", waits, 28)
 		if events < 28+28 || events > 28+32 {
@@ -143,11 +148,7 @@ func TestABusyTransformerIsNotAskedAhead(t *testing.T) {
 	c := newCounting()
 	c.busy = true
 	heldUp(t, c, func(k *kit, let func(int), goOn func()) {
-		k.apply(webhook("w", shouting))
-		k.publishMany(300)
-		synctest.Wait()
-		let(20)
-		synctest.Wait()
+		k.shoutTwenty(let)
 		_, questions, _ := c.sums()
 		k.want("questions", questions, 28)
 		k.want("answers kept", outbound.Asked(k.engine), [2]int64{})
